@@ -1,0 +1,59 @@
+# The project's commands; `make help` lists them.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test test-fast check lock cluster golden clean
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make the virtual environment from the locked requirements
+
+$(STAMP): requirements/dev.txt requirements/build.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; set PYTHON=/path/to/it" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		{ apt-get update -q && apt-get install -y -q python3-venv; }; } || \
+		{ echo "this Python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
+	@$(BIN)/python -m examples.demo
+
+test: $(STAMP)  ## all tests; those in the real cluster need root
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## all tests but those in the real cluster
+	$(BIN)/python -m pytest --ignore=tests/cluster
+
+check: $(STAMP)  ## style, types and layers, in seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
+	@$(BIN)/python -m tests.cluster
+
+golden: $(STAMP)  ## write the golden pods anew; read the difference before committing
+	$(BIN)/python -m tests.injector.golden
+
+lock: $(STAMP)  ## resolve the locked requirements anew
+	for extra in proxy injector dev; do \
+		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-emit-find-links --no-emit-package thoughtgate \
+			--extra $$extra pyproject.toml -o requirements/$$extra.txt || exit; done
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links requirements/build.in -o requirements/build.txt
+
+clean:  ## remove what the commands made in this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
