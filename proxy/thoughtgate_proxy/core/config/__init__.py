@@ -1,0 +1,11 @@
+"""The configuration: its values, its strict reading, and the Cedar policies that go with it.
+
+Pure: bytes and the environment come in, a `Config` or every mistake comes out. Files are read by
+`thoughtgate_proxy.config_file`.
+"""
+
+from thoughtgate_proxy.core.config.cedar import CedarPolicies, CedarPolicy
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Config
+
+__all__ = ["CedarPolicies", "CedarPolicy", "Config", "ConfigRefused", "Mistake"]

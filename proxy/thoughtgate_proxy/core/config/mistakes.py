@@ -1,0 +1,99 @@
+"""Mistakes of a configuration: where, what was found, what is allowed; all, not the first."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+Place = tuple[str | int, ...]
+"""Keys and indexes from the top of the document: `("governance", "rules", 2, "action")`."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A position in a file, both counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong. As text: one line, `FILE:LINE:COLUMN: PLACE: MESSAGE`."""
+
+    file: str
+    mark: Mark | None
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        position = f":{self.mark.line}:{self.mark.column}" if self.mark else ""
+        place = f"{self.place}: " if self.place else ""
+        return f"{self.file}{position}: {place}{self.message}"
+
+
+class ConfigRefused(Exception):  # noqa: N818  it is an outcome, named so
+    """The configuration is not taken; `mistakes` holds every reason, in the file's order."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects what is wrong (`mistakes`) and what is merely unwise (`warnings`) in one document.
+
+    `marks` is filled by the reader, so that later checks can say a line for a place too.
+    """
+
+    file: str
+    mistakes: list[Mistake] = field(default_factory=list)
+    warnings: list[Mistake] = field(default_factory=list)
+    marks: dict[Place, Mark] = field(default_factory=dict)
+    _spoiled: set[Place] = field(default_factory=set)
+
+    def mistake(self, place: Place, message: str, mark: Mark | None = None) -> None:
+        """Note a mistake; without `mark` the nearest known position above `place` is said."""
+        self._spoiled.add(place)
+        self.mistakes.append(self._made(place, message, mark))
+
+    def warning(self, place: Place, message: str) -> None:
+        """Note something allowed that the reader of the file should know."""
+        self.warnings.append(self._made(place, message, None))
+
+    def spoiled(self, *places: Place) -> bool:
+        """Whether a mistake stands at or above one of the places: no value there to judge."""
+        return any(place[:n] in self._spoiled for place in places for n in range(len(place) + 1))
+
+    def _made(self, place: Place, message: str, mark: Mark | None) -> Mistake:
+        for length in range(len(place), -1, -1):
+            mark = mark or self.marks.get(place[:length])
+        return Mistake(self.file, mark, written(place), one_line(message))
+
+
+def written(place: Place) -> str:
+    """A place as a reader writes it: `governance.rules[2].action`, `approval["a b"]`."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{found(step)[1:-1]!r}]"
+    return text
+
+
+def found(text: str) -> str:
+    """What was found, fit to be quoted: in backticks, on one line, at most 60 characters."""
+    shown = one_line(text)
+    return f"`{shown}`" if len(shown) <= 60 else f"`{shown[:57]}...`"
+
+
+def one_line(text: str) -> str:
+    """`text` with all that does not print as \\u escapes, so that it cannot forge a line."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
