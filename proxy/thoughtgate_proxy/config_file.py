@@ -1,19 +1,30 @@
 """Reads the configuration and the Cedar files beside it from disk, as one consistent snapshot."""
 
 import hashlib
+import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thoughtgate_proxy.core.config.cedar import CedarPolicies
-from thoughtgate_proxy.core.config.mistakes import Mistake
+from thoughtgate_proxy.core.config.cedar import CedarPolicies, CedarText
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Findings, Mistake, Place, found
 from thoughtgate_proxy.core.config.reading import draft, finished
 from thoughtgate_proxy.core.config.values import Config
+
+MAX_FILE_BYTES = 1 << 20
+MAX_CEDAR_BYTES = 4 << 20
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that was accepted. `digest`: SHA-256, in hex, of every byte that went in."""
+    """A configuration that was accepted.
+
+    `digest`: SHA-256, in hex, of all bytes that went in: the file, the Cedar files with their
+    names, the schema. Values of variables are not part of it.
+    """
 
     config: Config
     policies: CedarPolicies
@@ -21,10 +32,153 @@ class Loaded:
     warnings: tuple[Mistake, ...]
 
 
+class _UnreadableError(Exception):
+    """Why a file cannot be read: one line."""
+
+
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
-    """Read and check everything. Raises ConfigRefused with all mistakes."""
-    data = path.read_bytes()
-    reading = draft(data, path.name, environ)
-    config = finished(reading)
-    digest = hashlib.sha256(data).hexdigest()
-    return Loaded(config, CedarPolicies(), digest, tuple(reading.findings.warnings))
+    """Read and check everything. Raises ConfigRefused with all mistakes.
+
+    The kubelet swaps a ConfigMap's files by turning the symlink `..data` to a new folder. The
+    link is followed once, so all files are of one version; if it turned meanwhile, what was read
+    may be half gone, and is read again.
+    """
+    for _ in range(_ATTEMPTS):
+        before = _version(path)
+        try:
+            loaded: Loaded | ConfigRefused = _load_once(path, before, environ)
+        except ConfigRefused as refused:
+            loaded = refused
+        if _version(path) == before:
+            break
+    if isinstance(loaded, ConfigRefused):
+        raise loaded
+    return loaded
+
+
+def load_text(data: bytes, name: str, folder: Path, environ: Mapping[str, str]) -> Loaded:
+    """As `load`, with the file's bytes at hand; relative paths start at `folder`."""
+    return _load(data, name, (folder,), environ)
+
+
+def _version(path: Path) -> Path | None:
+    """The folder that the kubelet's link points to now, or None outside of such a volume."""
+    link = path.parent / "..data"
+    try:
+        return path.parent / link.readlink()
+    except OSError:
+        return None
+
+
+def _load_once(path: Path, version: Path | None, environ: Mapping[str, str]) -> Loaded:
+    # Where another volume is mounted inside this one, its files are not in the version's folder.
+    folders = (version, path.parent) if version else (path.parent,)
+    inside = version / path.name if version else path
+    try:
+        data = _read(inside if inside.exists() else path)
+    except _UnreadableError as mistake:
+        raise ConfigRefused([Mistake(path.name, None, "", str(mistake))]) from mistake
+    return _load(data, path.name, folders, environ)
+
+
+def _load(data: bytes, name: str, folders: tuple[Path, ...], environ: Mapping[str, str]) -> Loaded:
+    reading = draft(data, name, environ)
+    digest = hashlib.sha256(data)
+    texts: list[CedarText] = []
+    read: set[str] = set()
+    left = MAX_CEDAR_BYTES
+    for place, pattern in reading.patterns:
+        for shown, file in _matching(pattern, folders, place, reading.findings):
+            if shown in read:
+                continue  # two globs may well meet
+            read.add(shown)
+            raw = _cedar_bytes(file, shown, place, reading.findings)
+            left -= len(raw)
+            if left < 0:
+                reading.findings.mistake(
+                    place, f"more than {MAX_CEDAR_BYTES} bytes of policies; {found(shown)} is over"
+                )
+                break
+            digest.update(f"\0{shown}\0{len(raw)}\0".encode() + raw)
+            texts.append(CedarText(shown, raw.decode()))
+    schema = None
+    if reading.schema_file:
+        place, pattern = reading.schema_file
+        for shown, file in _matching(pattern, folders, place, reading.findings)[:1]:
+            raw = _cedar_bytes(file, shown, place, reading.findings)
+            digest.update(f"\0schema\0{shown}\0".encode() + raw)
+            schema = CedarText(shown, raw.decode())
+    config, policies, warnings = finished(reading, texts, schema)
+    return Loaded(config, policies, digest.hexdigest(), warnings)
+
+
+def _matching(
+    pattern: str, folders: tuple[Path, ...], place: Place, findings: Findings
+) -> list[tuple[str, Path]]:
+    """The files that a path or glob names, sorted, each with the name to show.
+
+    Absolute paths and `..` are allowed: who writes the configuration decides anyway.
+    """
+    if bad := re.search(r"\*\*|[\[\]{}\\]", pattern):
+        findings.mistake(
+            place, f"found {found(pattern)}; allowed: a path with `*` and `?`, without `{bad[0]}`"
+        )
+        return []
+    if not re.search(r"[*?]", pattern):
+        present = [folder / pattern for folder in folders if os.path.lexists(folder / pattern)]
+        return [(pattern, (present or [folders[0] / pattern])[0])]
+    root = Path(pattern).anchor
+    for base in (Path(root),) if root else folders:
+        files = [file for file in base.glob(pattern.removeprefix(root)) if _meant(file, base)]
+        if files:
+            return sorted((str(file if root else file.relative_to(base)), file) for file in files)
+    findings.mistake(
+        place, f"found {found(pattern)}, which matches no file; required: at least one"
+    )
+    return []
+
+
+def _meant(file: Path, base: Path) -> bool:
+    """Whether a glob's match is a file that a person put there, and no editor or kubelet.
+
+    The kubelet's own folders are called `..data` and `..2026_10_18_...`.
+    """
+    above = file.relative_to(base).parent.parts
+    versions = any(part.startswith("..") and part != ".." for part in above)
+    return not versions and not file.name.startswith(".") and not file.is_dir()
+
+
+def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> bytes:
+    """A Cedar file's bytes, or none after noting why."""
+    try:
+        raw = _read(file)
+        raw.decode()
+    except _UnreadableError as mistake:
+        findings.mistake(place, f"{found(shown)}: {mistake}")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        findings.mistake(place, f"{found(shown)}: line {line} is not UTF-8")
+    else:
+        return raw
+    return b""
+
+
+def _read(path: Path) -> bytes:
+    """A regular file's bytes. Raises _UnreadableError."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise _UnreadableError("this is a folder; allowed: a file")
+        if not stat.S_ISREG(mode):  # opening a pipe could wait for ever
+            raise _UnreadableError("not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise _UnreadableError("no such file") from error
+    except OSError as error:
+        raise _UnreadableError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}"
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise _UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
+    return data

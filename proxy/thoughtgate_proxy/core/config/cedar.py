@@ -1,15 +1,38 @@
 """Cedar policies at load: each with a name, a file and a line, and refused with them if broken."""
 
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+
+import cedarpy
+
+from thoughtgate_proxy.core.config.cedar_text import Statement, culprit, mark_at, statements
+from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
+
+ACTIONS: Final = ("Forward", "Approve")
+"""What the gate asks Cedar; a policy about any other action would never apply."""
+PRINCIPALS: Final = ("Agent", "Team", "Namespace")
+RESOURCES: Final = ("Tool", "Prompt", "Resource")
 
 
 @dataclass(frozen=True, slots=True)
 class CedarText:
-    """One file of policies, or the inline text; its first line is `line` of `file`."""
+    """One file of policies, or the inline text.
+
+    `line` and `indent` say where in `file` it begins: an inline text starts further down and is
+    moved to the right.
+    """
 
     file: str
     text: str
     line: int = 1
+    indent: int = 0
+
+    def mark(self, offset: int) -> Mark:
+        """Where an offset in the text stands in the file."""
+        mark = mark_at(self.text, offset)
+        return Mark(mark.line + self.line - 1, mark.column + self.indent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +66,126 @@ class CedarPolicies:
         number = positional.removeprefix("policy")
         known = number != positional and number.isdecimal() and int(number) < len(self.policies)
         return self.policies[int(number)].id if known else positional
+
+
+def load_policies(
+    texts: Iterable[CedarText], schema: CedarText | None
+) -> tuple[CedarPolicies, list[Mistake]]:
+    """All policies, each parsed alone, checked against the schema if there is one.
+
+    Where there are mistakes the policies are those that could be read.
+    """
+    mistakes: list[Mistake] = []
+    policies: list[CedarPolicy] = []
+    marks: dict[str, tuple[str, Mark]] = {}
+    for text in texts:
+        for index, statement in enumerate(statements(text.text)):
+            mark = text.mark(statement.start)
+            problems = list(_problems(statement))
+            name = _own_name(statement) if not problems else None
+            name = name or f"{text.file}#{index}"
+            if name in marks:
+                file, first = marks[name]
+                problems.append((0, f"the id {found(name)} is taken: {file}:{first.line}"))
+            marks.setdefault(name, (text.file, mark))
+            for offset, message in problems:
+                where = text.mark(statement.start + offset)
+                mistakes.append(Mistake(text.file, where, "", one_line(message)))
+            if not problems:
+                policies.append(CedarPolicy(name, statement.text, text.file, mark.line))
+    loaded = CedarPolicies(tuple(policies), schema.text if schema else None)
+    mistakes += _whole(loaded) if schema is None else _checked(loaded, schema)
+    return loaded, mistakes
+
+
+def _problems(statement: Statement) -> Iterator[tuple[int, str]]:
+    """What is wrong with one policy: an offset in it and a message."""
+    if too_big := statement.too_big:
+        yield 0, too_big
+        return
+    try:
+        cedarpy.PolicySet.from_str(statement.text)
+        head = json.loads(cedarpy.policies_to_json_str(statement.head))
+    except ValueError as error:
+        offset = culprit(statement, str(error), cedarpy.PolicySet.from_str)
+        end = "; a policy ends with `;`" if statement.tokens[-1].text != ";" else ""
+        yield offset, f"not Cedar: {error}{end}"
+        return
+    for template in head["templates"].values():
+        yield 0, f"a template ({_slots(template)}) is never linked here; allowed: a plain policy"
+    for policy in head["staticPolicies"].values():
+        yield from _never_applies(statement, policy)
+
+
+def _never_applies(statement: Statement, policy: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Scopes that match nothing the gate asks: a `forbid` with a typing error forbids nothing."""
+    for part, types in (("principal", PRINCIPALS), ("resource", RESOURCES)):
+        for kind, _ in _scope(policy[part]):
+            if kind not in types:
+                message = (
+                    f"no {part} has the type {found(kind)}, so the policy never applies; "
+                    f"allowed: {listed(types)}{nearest(kind, types)}"
+                )
+                yield _offset(statement, kind), message
+    for kind, name in _scope(policy["action"]):
+        if kind != "Action" or name not in ACTIONS:
+            quoted = json.dumps(name, ensure_ascii=False)
+            asked = [f'Action::"{action}"' for action in ACTIONS]
+            message = (
+                f"the gate never asks for {found(f'{kind}::{quoted}')}, so the policy never "
+                f"applies; allowed: {listed(asked)}{nearest(name.title(), ACTIONS)}"
+            )
+            yield _offset(statement, quoted), message
+
+
+def _scope(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The types, and ids, that a policy's scope names for its principal, action or resource."""
+    if "entity_type" in part:
+        yield part["entity_type"], ""
+    if "in" in part:
+        yield from _scope(part["in"])
+    entities = [part["entity"]] if "entity" in part else part.get("entities", [])
+    for entity in entities:
+        if "type" in entity:
+            yield entity["type"], entity["id"]
+
+
+def _slots(template: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{slot}`" for slot in ("?principal", "?resource") if slot in str(template))
+
+
+def _offset(statement: Statement, text: str) -> int:
+    word = text.split("::", maxsplit=1)[0]
+    return next((token.start for token in statement.tokens if token.text == word), 0)
+
+
+def _own_name(statement: Statement) -> str | None:
+    """The value of the policy's `@id`, if it has one that says something."""
+    for policy in json.loads(cedarpy.policies_to_json_str(statement.head))[
+        "staticPolicies"
+    ].values():
+        name = policy.get("annotations", {}).get("id")
+        if isinstance(name, str) and name:
+            return name
+    return None
+
+
+def _whole(loaded: CedarPolicies) -> Iterator[Mistake]:
+    """INVARIANT: the set that is evaluated is the policies as they were cut, one for one."""
+    if len(cedarpy.PolicySet.from_str(loaded.text)) != len(loaded.policies):
+        yield Mistake(loaded.policies[0].file, None, "", "not Cedar: the policies run together")
+
+
+def _checked(loaded: CedarPolicies, schema: CedarText) -> Iterator[Mistake]:
+    """What Cedar's validator says."""
+    try:
+        cedarpy.Schema.from_str(schema.text)
+    except ValueError as error:
+        yield Mistake(schema.file, Mark(schema.line, 1), "", one_line(f"not a schema: {error}"))
+        return
+    for problem in cedarpy.validate_policies(loaded.text, schema.text).errors:
+        policy = loaded.policies[int(problem.policy_id.removeprefix("policy"))]
+        message = problem.error.removeprefix(f"for policy `{problem.policy_id}`, ")
+        yield Mistake(
+            policy.file, Mark(policy.line, 1), "", one_line(f"against the schema: {message}")
+        )

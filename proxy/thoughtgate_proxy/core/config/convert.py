@@ -4,7 +4,6 @@ Walks the types that msgspec reports, so a field is declared once. msgspec's own
 the first mistake and knows no lines.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar, cast
 
@@ -13,7 +12,7 @@ from msgspec import inspect
 
 from thoughtgate_proxy.core.config import tree
 from thoughtgate_proxy.core.config.expand import NotExpandedError, expand
-from thoughtgate_proxy.core.config.mistakes import Findings, Mark, Place, found
+from thoughtgate_proxy.core.config.mistakes import Findings, Mark, Place, found, listed, nearest
 from thoughtgate_proxy.core.config.scalars import READERS, UnreadableError, written_duration
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -69,7 +68,7 @@ class _Walk:
             self._unknown_keys(node, fields, place)
             entries, complete = node.entries, True
         else:
-            self._wrong(node, place, f"a mapping with the keys {_listed(fields)}")
+            self._wrong(node, place, f"a mapping with the keys {listed(fields)}")
             entries, complete = {}, False
         values: dict[str, object] = {}
         for name, field in fields.items():
@@ -95,7 +94,7 @@ class _Walk:
             if key.kind == "merge":
                 message = "merge keys are not allowed; write the keys out"
             else:
-                message = f"unknown key; allowed: {_listed(known)}{_nearest(name, known)}"
+                message = f"unknown key; allowed: {listed(known)}{nearest(name, known)}"
             self._findings.mistake((*place, name), message, key.mark)
 
     def _sequence(
@@ -130,17 +129,21 @@ class _Walk:
             return self._boolean(node, place)
         if isinstance(wanted, inspect.IntType | inspect.LiteralType):
             return self._integer(wanted, node, place)
-        if node.kind != "str" and not (isinstance(wanted, inspect.FloatType) or "rate" in extra):
+        # A bare number goes to the readers of durations and rates, which have a hint for it.
+        numeric = isinstance(wanted, inspect.FloatType) or extra.get("read") == "rate"
+        if node.kind != "str" and not (numeric and node.kind == "int"):
             return self._not_text(wanted, extra, node, place)
         try:
             text = expand(node.text, self._environ)
         except NotExpandedError as error:
             return self._bad(place, str(error), node.mark)
+        if text != node.text:
+            self._findings.expanded.add(place)
         if isinstance(wanted, inspect.EnumType):
             names = [member.value for member in wanted.cls]
             if text in names:
                 return wanted.cls(text)
-            return self._not(node, place, _listed(names) + _nearest(text, names))
+            return self._not(node, place, listed(names) + nearest(text, names))
         value = self._read(extra, text, node, place)
         if isinstance(wanted, inspect.FloatType) and isinstance(value, float):
             inside = (wanted.ge or 0) <= value <= (wanted.le or value)
@@ -194,7 +197,9 @@ class _Walk:
         try:
             return READERS[reader](text)
         except UnreadableError as error:
-            # The text as written, not as expanded: a variable may hold a secret.
+            # The text as written, not as expanded: a variable may hold a secret. So may a header.
+            if reader == "header value":
+                return self._bad(place, f"found something else; allowed: {error}", node.mark)
             return self._not(node, place, str(error))
 
     def _wrong(self, node: tree.Node, place: Place, allowed: str) -> None:
@@ -239,9 +244,9 @@ def _said(node: tree.Scalar) -> str:
 def _allowed(wanted: inspect.Type, extra: Mapping[str, object]) -> str:
     match wanted:
         case inspect.EnumType():
-            return _listed(member.value for member in wanted.cls)
+            return listed(member.value for member in wanted.cls)
         case inspect.LiteralType():
-            return _listed(map(str, wanted.values))
+            return listed(map(str, wanted.values))
         case inspect.BoolType():
             return "`true` or `false`"
         case inspect.IntType():
@@ -252,7 +257,7 @@ def _allowed(wanted: inspect.Type, extra: Mapping[str, object]) -> str:
         case inspect.VarTupleType():
             return "a list"
         case inspect.StructType() if "read" not in extra:
-            return f"a mapping with the keys {_listed(f.encode_name for f in wanted.fields)}"
+            return f"a mapping with the keys {listed(f.encode_name for f in wanted.fields)}"
         case inspect.DictType():
             return "a mapping"
     return {"rate": "calls per time such as `20/m`", "url": "a URL", "glob": "a name or glob"}.get(
@@ -262,12 +267,3 @@ def _allowed(wanted: inspect.Type, extra: Mapping[str, object]) -> str:
 
 def _range(what: str, least: str, most: object) -> str:
     return f"{what} from {least} to {most}" if most else f"{what} from {least}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else ""

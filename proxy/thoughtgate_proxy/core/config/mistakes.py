@@ -1,5 +1,6 @@
 """Mistakes of a configuration: where, what was found, what is allowed; all, not the first."""
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -45,13 +46,15 @@ class ConfigRefused(Exception):  # noqa: N818  it is an outcome, named so
 class Findings:
     """Collects what is wrong (`mistakes`) and what is merely unwise (`warnings`) in one document.
 
-    `marks` is filled by the reader, so that later checks can say a line for a place too.
+    The reader fills `marks`, the position of every place in the document, and `expanded`, the
+    places whose text named a variable.
     """
 
     file: str
     mistakes: list[Mistake] = field(default_factory=list)
     warnings: list[Mistake] = field(default_factory=list)
     marks: dict[Place, Mark] = field(default_factory=dict)
+    expanded: set[Place] = field(default_factory=set)
     _spoiled: set[Place] = field(default_factory=set)
 
     def mistake(self, place: Place, message: str, mark: Mark | None = None) -> None:
@@ -97,3 +100,14 @@ def one_line(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def listed(names: Iterable[str]) -> str:
+    """What is allowed: names in backticks."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A suggestion to end a message with, or nothing if no known name is near."""
+    near = difflib.get_close_matches(name[:64].lower(), list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""
