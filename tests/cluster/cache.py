@@ -25,7 +25,7 @@ def folder() -> Path:
 
 
 def key_of(*parts: str | bytes | Path) -> str:
-    """A key of 16 hex digits for texts and for files, by name and content, folders with all in them."""
+    """A key of 16 hex digits for texts, files (name and content) and whole folders."""
     digest = hashlib.sha256()
     for part in parts:
         for name, content in _contents(part):
@@ -53,7 +53,7 @@ def _files(path: Path) -> Iterable[Path]:
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Held by one process at a time; freed by the kernel when that process ends, however it ends."""
+    """Held by one process at a time; the kernel frees it, however that process ends."""
     with (folder() / f".{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

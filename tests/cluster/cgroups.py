@@ -1,4 +1,4 @@
-"""The cgroup below which all pods of a run live, in every hierarchy of version 1 or in version 2's one."""
+"""The cgroup above all pods of a run: in every hierarchy of version 1, or in version 2's one."""
 
 import time
 from pathlib import Path

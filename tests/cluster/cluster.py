@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import binaries, exclusive, images, packages
+from tests.cluster import binaries, exclusive, images, packages, report
 from tests.cluster.commands import ClusterUnavailableError, CommandFailedError, run
 from tests.cluster.configuration import Programs
 from tests.cluster.images import Image
@@ -33,13 +33,21 @@ class Cluster:
         return self._run.kubeconfig
 
     @property
+    def programs(self) -> Path:
+        """A folder with the `kubectl` of this version."""
+        return self._run.kubectl.parent
+
+    @property
     def component_logs(self) -> Path:
         """The folder of the logs of the node's programs."""
         return self._run.logs
 
     def kubectl(self, *words: str, stdin: str | None = None, limit: float = 60) -> str:
         """What kubectl prints; raises CommandFailedError with all that it said when it fails."""
-        env = {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self._run.folder / "kubectl")}
+        env = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(self._run.folder / "kubectl"),
+        }
         return run(self._run.kubectl, *words, stdin=stdin, env=env, limit=limit)
 
     def json(self, *words: str) -> Any:
@@ -51,7 +59,9 @@ class Cluster:
         text = manifests if isinstance(manifests, str) else json.dumps(manifests)
         return self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
 
-    def wait(self, condition: str, what: str, namespace: str = "default", limit: float = 60) -> None:
+    def wait(
+        self, condition: str, what: str, namespace: str = "default", limit: float = 60
+    ) -> None:
         """`kubectl wait --for CONDITION WHAT`, for instance `condition=Ready`, `pod/agent`."""
         words = ("wait", "-n", namespace, "--for", condition, f"--timeout={limit}s", what)
         self.kubectl(*words, limit=limit + 10)
@@ -71,8 +81,10 @@ class Cluster:
         return self.kubectl("logs", "-n", namespace, pod, *where)
 
     @contextmanager
-    def namespace(self, prefix: str = "test", labels: dict[str, str] | None = None) -> Iterator[str]:
-        """A new namespace, ready for pods; removed at the end, without waiting for its pods' ends."""
+    def namespace(
+        self, prefix: str = "test", labels: dict[str, str] | None = None
+    ) -> Iterator[str]:
+        """A new namespace, ready for pods; at the end its removal is begun, not awaited."""
         self._namespaces += 1
         name = f"{prefix}-{self._namespaces}"
         metadata = {"name": name, "labels": labels or {}}
@@ -81,19 +93,23 @@ class Cluster:
         self.wait("create", "serviceaccount/default", name)
         try:
             yield name
+        except BaseException as error:  # pytest's own failures are no Exceptions
+            if not isinstance(error, KeyboardInterrupt):
+                error.add_note(report.text(self, name))
+            raise
         finally:
             self.kubectl("delete", "namespace", name, "--wait=false")
 
     def load_image(self, image: Image) -> str:
         """Brings an image to the node, once; gives the name for pods (imagePullPolicy: Never)."""
         if image.name not in self._loaded:
-            ctr = ["ctr", "-a", self._run.containerd_socket, "-n", "k8s.io"]
+            ctr: list[str | Path] = ["ctr", "-a", self._run.containerd_socket, "-n", "k8s.io"]
             run(*ctr, "images", "import", image.archive, limit=300)
             self._loaded.add(image.name)
         return image.name
 
     def project_image(self, program: str) -> str:
-        """Builds (if changed) and loads the image of `Dockerfile.PROGRAM`: `proxy` or `injector`."""
+        """Builds and loads the image of `Dockerfile.PROGRAM`: `proxy` or `injector`."""
         return self.load_image(images.project(program, self._say))
 
     def base_image(self) -> str:
@@ -129,7 +145,11 @@ def running(say: Say) -> Iterator[Cluster]:
             began = time.monotonic()
             node = Node(the_run, programs)
             cluster = Cluster(the_run, say)
-            node.up(lambda: None if cluster.load_image(images.pause(say)) else None)
+            try:
+                node.up(lambda: cluster.load_image(images.pause(say)))
+            except CommandFailedError as error:
+                error.add_note(report.text(cluster))
+                raise
             say(f"cluster up in {time.monotonic() - began:.1f} s")
             yield cluster
     finally:
@@ -137,4 +157,11 @@ def running(say: Say) -> Iterator[Cluster]:
             node.reap()
 
 
-__all__ = ["Cluster", "ClusterUnavailableError", "CommandFailedError", "Image", "prepare", "running"]
+__all__ = [
+    "Cluster",
+    "ClusterUnavailableError",
+    "CommandFailedError",
+    "Image",
+    "prepare",
+    "running",
+]

@@ -1,4 +1,4 @@
-"""What each program of the node is told: configuration files and command lines. No I/O but the files."""
+"""What each program of the node is told: configuration files and command lines."""
 
 import json
 from dataclasses import dataclass
@@ -128,6 +128,7 @@ def _kube_proxy(run: Run) -> dict[str, object]:
         "metricsBindAddress": f"{NODE_IP}:10249",
         "clusterCIDR": POD_CIDR,
         "mode": "iptables",
+        "nodePortAddresses": ["primary"],  # the bridge, not the machine's own addresses
         "iptables": {"localhostNodePorts": False, "minSyncPeriod": "100ms"},
         # Zero means hands off: it may not write those sysctls here.
         "conntrack": {

@@ -18,7 +18,7 @@ from tests.cluster.commands import ClusterUnavailableError
 from tests.cluster.run import LONGEST_FOLDER, Run
 
 LOCK = Path("/run/lock/thoughtgate-cluster")
-LIMIT = 600.0  # seconds to wait for another cluster's end
+LIMIT = 300.0  # seconds to wait for another cluster's end
 
 Say = Callable[[str], None]
 
@@ -75,7 +75,7 @@ def _locked(say: Say, limit: float) -> Iterator[IO[str]]:
             holder = file.read().partition("\n")[0] or "unknown"
         if time.monotonic() > deadline:
             raise ClusterUnavailableError(
-                f"another cluster (of process {holder}) is running, and did not end within {limit:.0f} s"
+                f"another cluster (of process {holder}) did not end within {limit:.0f} s"
             )
         if not said:
             say(f"waiting up to {limit:.0f} s for another cluster's end (of process {holder})")

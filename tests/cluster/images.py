@@ -39,7 +39,16 @@ def pause(say: Say) -> Image:
 
     def make(where: Path) -> None:
         layer = where.with_name("layer.tar")
-        run("tar", "-cf", layer, "--owner=0", "--group=0", f"--transform=s/.*/pause/", binary.name, cwd=binary.parent)
+        run(
+            "tar",
+            "-cf",
+            layer,
+            "--owner=0",
+            "--group=0",
+            "--transform=s/.*/pause/",
+            binary.name,
+            cwd=binary.parent,
+        )
         archives.write(where, PAUSE_IMAGE, layer, {"Entrypoint": ["/pause"], "User": "65535:65535"})
 
     key = cache.key_of(binary.name, PAUSE_IMAGE, Path(__file__), Path(archives.__file__))
@@ -53,7 +62,7 @@ def base(say: Say) -> Image:
 
     def make(where: Path) -> None:
         packages.require(packages.TO_BUILD, say)
-        say(f"making the base image from Debian's packages (a minute or two the first time)")
+        say("making the base image from Debian's packages (a minute or two the first time)")
         root, layer = where.with_name("root"), where.with_name("layer.tar")
         included = f"--include={','.join(BASE_PACKAGES)}"
         run("debootstrap", "--variant=minbase", included, SUITE, root, *_mirror(), limit=1800)
@@ -89,6 +98,12 @@ def project(program: str, say: Say) -> Image:
     files |= {f"requirements/{file.name}": file for file in locked}
     dockerfile = (ROOT / f"Dockerfile.{program}").read_text()
     return build(f"thoughtgate-{program}", dockerfile, files, say)
+
+
+def of_project(say: Say) -> list[Image]:
+    """The base and all of the project's own images."""
+    programs = sorted(file.suffix[1:] for file in ROOT.glob("Dockerfile.*"))
+    return [base(say), *(project(program, say) for program in programs)]
 
 
 def build(name: str, dockerfile: str, files: Mapping[str, str | Path], say: Say) -> Image:
@@ -133,7 +148,15 @@ def _build(context: Path, dockerfile: str, parent: Image, name: str, where: Path
     with cache.lock("buildah"), tempfile.TemporaryDirectory(prefix="thoughtgate-build-") as state:
         mounts.remove(storage)  # of a build that crashed
         driver = "overlay" if mounts.carries_overlay(storage) else "vfs"
-        tool = ["buildah", "--root", storage / driver, "--runroot", state, "--storage-driver", driver]
+        tool: list[str | Path] = [
+            "buildah",
+            "--root",
+            storage / driver,
+            "--runroot",
+            state,
+            "--storage-driver",
+            driver,
+        ]
         run(*tool, "rm", "--all")
         if parent.name not in run(*tool, "images", "--format", "{{.Name}}:{{.Tag}}"):
             run(*tool, "pull", "-q", f"docker-archive:{parent.archive}", limit=600)

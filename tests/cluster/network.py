@@ -1,4 +1,4 @@
-"""The node's network on this machine: the bridge, the kernel's switches, and the removal of all rules."""
+"""The node's network on this machine: bridge, kernel switches, rules; and their removal."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def remove() -> None:
 
 
 def _remove_rules(family: str) -> None:
-    """In one step for all tables, where `kube-proxy --cleanup` takes seconds and leaves canaries."""
+    """One step for all tables; `kube-proxy --cleanup` is slow and leaves its canaries."""
     script = []
     for table, lines in _tables(family).items():
         chains = _chains(lines)

@@ -1,6 +1,6 @@
 """Brings the node's programs up, each as soon as what it needs is there."""
 
-import datetime
+import datetime as dt
 import socket
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Node:
         self._commands = configuration.commands(the_run, programs)
         self._programs: dict[str, processes.Program] = {}
 
-    def up(self, load_pause: Callable[[], None]) -> None:
+    def up(self, load_pause: Callable[[], object]) -> None:
         """Everything, until pods can be created and their names and Services work.
 
         `load_pause` is called when containerd answers and before a pod can be wanted.
@@ -36,7 +36,7 @@ class Node:
         network.check_free()
         network.make()
         cgroups.make(self.run.name)
-        pki.write(self.run, datetime.datetime.now(datetime.UTC))
+        pki.write(self.run, dt.datetime.now(dt.UTC))
         api = Api(self.run)
 
         self._start("etcd")

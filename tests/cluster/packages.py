@@ -30,7 +30,7 @@ def require(programs: dict[str, str], say: Callable[[str], None]) -> None:
         return
     if shutil.which("apt-get") is None:
         raise ClusterUnavailableError(
-            f"no `apt-get` here to install {', '.join(_missing(programs))}: the cluster needs Debian 12"
+            f"no `apt-get` to install {', '.join(_missing(programs))}: it needs Debian 12"
         )
     with cache.lock("apt"):
         packages = _missing(programs)
@@ -43,10 +43,14 @@ def require(programs: dict[str, str], say: Callable[[str], None]) -> None:
             run("apt-get", "update", "-q", env=quiet, limit=300)
             run(*install, env=quiet, limit=600)
         except CommandFailedError as error:
-            raise ClusterUnavailableError(f"cannot install {' '.join(packages)}: {error}") from error
+            raise ClusterUnavailableError(
+                f"cannot install {' '.join(packages)}: {error}"
+            ) from error
     if left := _missing(programs):
         raise ClusterUnavailableError(f"installed, yet still not callable: {', '.join(left)}")
 
 
 def _missing(programs: dict[str, str]) -> list[str]:
-    return sorted({package for name, package in programs.items() if not shutil.which(name, path=PATH)})
+    return sorted(
+        {package for name, package in programs.items() if not shutil.which(name, path=PATH)}
+    )

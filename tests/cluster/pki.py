@@ -1,6 +1,6 @@
 """The cluster's own certificates and kubeconfigs, new for every run."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ SERVERS = {
 class _Authority:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
-    now: datetime.datetime
+    now: dt.datetime
 
 
-def write(run: Run, now: datetime.datetime) -> None:
+def write(run: Run, now: dt.datetime) -> None:
     """All keys and certificates, and a kubeconfig for each client."""
     run.pki.mkdir(mode=0o700)
     key = _new_key(run.pki / "ca.key")
@@ -58,9 +58,7 @@ def write(run: Run, now: datetime.datetime) -> None:
     run.kubeconfig.chmod(0o600)
 
 
-def _issue(
-    base: Path, authority: _Authority, subject: x509.Name, alternatives: list[str]
-) -> None:
+def _issue(base: Path, authority: _Authority, subject: x509.Name, alternatives: list[str]) -> None:
     key = _new_key(base.with_name(f"{base.name}.key"))
     issuer = authority.certificate.subject
     purpose = ExtendedKeyUsageOID.SERVER_AUTH if alternatives else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -74,7 +72,7 @@ def _issue(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -82,8 +80,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=365))
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(days=365))
     )
 
 
@@ -107,7 +105,8 @@ def _new_key(file: Path) -> ec.EllipticCurvePrivateKey:
     file.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,  # Kubernetes derives public keys from this form only
+            # The one form from which Kubernetes also derives a service account key's public half.
+            serialization.PrivateFormat.TraditionalOpenSSL,
             serialization.NoEncryption(),
         )
     )

@@ -69,7 +69,9 @@ def recorded(records: Path) -> list[int]:
     if not records.is_dir():
         return []
     texts = [file.read_text() for file in records.iterdir()]
-    return [int(text.split()[0]) for text in texts if text and identity(int(text.split()[0])) == text]
+    return [
+        int(text.split()[0]) for text in texts if text and identity(int(text.split()[0])) == text
+    ]
 
 
 def shims(folder: Path) -> list[int]:

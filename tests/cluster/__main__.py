@@ -1,0 +1,51 @@
+"""`make cluster`: a cluster with the project's images, until Ctrl-C."""
+
+import argparse
+import signal
+import sys
+
+from tests.cluster import cluster, exclusive, images
+
+
+def main() -> int:
+    """Up, the way to it printed, down at SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser.add_argument("--without-images", action="store_true", help="load none of the project's")
+    parser.add_argument("--clean", action="store_true", help="remove what a crashed run left")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if arguments.clean:
+            cluster.check_possible()
+            exclusive.recover(_say)
+        else:
+            _serve(with_images=not arguments.without_images)
+    except cluster.ClusterUnavailableError as error:
+        _say(f"no cluster: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("down")
+    return 0
+
+
+def _serve(*, with_images: bool) -> None:
+    with cluster.running(_say) as up:
+        for image in images.of_project(_say) if with_images else []:
+            _say(f"image on the node: {up.load_image(image)}")
+        _say("Ctrl-C takes it down. In another shell:")
+        sys.stdout.write(f"export KUBECONFIG={up.kubeconfig} PATH={up.programs}:$PATH\n")
+        sys.stdout.flush()
+        try:
+            signal.pause()
+        finally:
+            # A second, impatient Ctrl-C must not interrupt the removal.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The cluster as a fixture of the whole session, and what to look at when a test of it fails."""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from tests.cluster import cluster as real
+from tests.cluster import report
+
+# With the wait for another cluster's end, and the building of images.
+SECONDS_PER_TEST = 900
+
+_UNAVAILABLE = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
+    """A real Kubernetes of one node, the same for all tests: take a namespace each."""
+    reason = pytestconfig.stash.get(_UNAVAILABLE, "")
+    if not reason:
+        try:
+            with real.running(_say(pytestconfig)) as running:
+                yield running
+                return
+        except real.ClusterUnavailableError as error:
+            reason = str(error)
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no cluster, and CI=true demands one: {reason}", pytrace=False)
+    pytest.skip(f"no cluster: {reason}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Those in the cluster come last: the quick ones first, then those that need it to be down."""
+    items.sort(key=_is_in_cluster)
+    for item in filter(_is_in_cluster, items):
+        if config.pluginmanager.has_plugin("timeout") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS_PER_TEST))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The first time takes minutes: outside of any test, whose time is limited."""
+    if session.config.option.collectonly or not any(map(_is_in_cluster, session.items)):
+        return
+    try:
+        real.prepare(_say(session.config))
+    except real.ClusterUnavailableError as error:
+        session.config.stash[_UNAVAILABLE] = str(error)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the cluster's state to a failure, unless the failure brings it along."""
+    made = yield
+    running = getattr(item, "funcargs", {}).get("cluster")
+    is_told = call.excinfo is not None and getattr(call.excinfo.value, "__notes__", None)
+    if made.failed and call.when != "teardown" and running is not None and not is_told:
+        made.sections.append(("the cluster", report.text(running)))
+    return made
+
+
+def _is_in_cluster(item: pytest.Item) -> bool:
+    return "cluster" in getattr(item, "fixturenames", ())
+
+
+def _say(config: pytest.Config) -> Callable[[str], None]:
+    """Past pytest's capture: somebody waits and wonders why."""
+
+    def say(text: str) -> None:
+        capture = config.pluginmanager.getplugin("capturemanager")
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        if capture is None or reporter is None:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
+    return say

@@ -1,0 +1,117 @@
+"""Nothing is left behind: neither by a good end nor, at the next start, by a crash."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import cluster, exclusive
+from tests.cluster.configuration import PAUSE_IMAGE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nobody_elses_cluster() -> None:
+    """These tests need the machine to be without a cluster."""
+    try:
+        cluster.check_possible()
+    except cluster.ClusterUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no cluster, and CI=true demands one: {error}", pytrace=False)
+        pytest.skip(f"no cluster: {error}")
+    exclusive.recover(lambda _: None)
+
+
+def machine() -> set[str]:
+    """What a cluster could leave, found without the harness's own eyes."""
+    names = re.compile(r"thoughtgate-|thoughtgate0|containerd|kube|cni|veth")
+    mounts = Path("/proc/self/mountinfo").read_text()
+    found = {f"mount {line.split()[4]}" for line in mounts.splitlines()}
+    found |= {f"link {path.name}" for path in Path("/sys/class/net").iterdir()}
+    for family in ("iptables", "ip6tables"):
+        rules = subprocess.check_output([f"{family}-save"], text=True).splitlines()
+        found |= {f"{family} {rule}" for rule in rules if rule.startswith("-A") or "KUBE" in rule}
+    for switch in ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic_on_oops"):
+        found.add(f"{switch} {(Path('/proc/sys') / switch).read_text()}")
+    for root in ("/tmp", "/run", "/run/lock", "/var/lib", "/var/log", "/usr/libexec", "/run/netns"):
+        found |= {f"file {file}" for file in Path(root).glob("*") if names.search(file.name)}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if re.search(r"node-binary|dns-binary|containerd|/pause", words):
+            found.add(f"process {process.name} {words}")
+    cgroups = Path("/sys/fs/cgroup")
+    return found | {f"cgroup {path}" for path in cgroups.glob("**/") if names.search(path.name)}
+
+
+@contextmanager
+def started() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """`make cluster` as a process, and the environment that it tells a person to use."""
+    command = [sys.executable, "-m", "tests.cluster", "--without-images"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            assert line.startswith("export KUBECONFIG="), "it ended before it was up"
+            told = re.fullmatch(r"export KUBECONFIG=(\S+) PATH=(\S+):\$PATH\n", line)
+            assert told
+            yield process, {"KUBECONFIG": told[1], "PATH": f"{told[2]}:{os.environ['PATH']}"}
+        finally:
+            process.kill()
+
+
+def run_a_pod(env: dict[str, str]) -> None:
+    """A pod of the only image that is always there."""
+    run = ["kubectl", "run", "idle", f"--image={PAUSE_IMAGE}", "--image-pull-policy=Never"]
+    subprocess.run(run, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
+    wait = ["kubectl", "wait", "--for=condition=Ready", "pod/idle", "--timeout=30s"]
+    subprocess.run(wait, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
+
+
+def left(before: set[str]) -> set[str]:
+    """What has come since."""
+    return machine() - before
+
+
+def test_nothing_is_left_after_a_crash_and_the_next_run() -> None:
+    before = machine()
+    with started() as (process, env):
+        run_a_pod(env)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until_gone(lambda: [line for line in left(before) if "node-binary" in line])
+    crashed = left(before)
+    for trace in (
+        "containerd-shim",
+        "mount /tmp/thoughtgate-",
+        "link thoughtgate0",
+        "KUBE-SERVICES",
+        "cgroup",
+    ):
+        assert any(trace in line for line in crashed), (
+            f"the crash left no {trace}: is this test blind?"
+        )
+    with started() as (process, env):
+        run_a_pod(env)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert left(before) == set()
+    assert before - machine() == set()
+
+
+def until_gone(what: Callable[[], list[str]], limit: float = 10) -> None:
+    """Waits until nothing of this is left."""
+    deadline = time.monotonic() + limit
+    while there := what():
+        assert time.monotonic() < deadline, f"still there: {there}"
+        time.sleep(0.05)
