@@ -58,7 +58,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
 
 def load_text(data: bytes, name: str, folder: Path, environ: Mapping[str, str]) -> Loaded:
     """As `load`, with the file's bytes at hand; relative paths start at `folder`."""
-    return _load(data, name, (folder,), environ)
+    return _load(data, name, folder, (folder,), environ)
 
 
 def _version(path: Path) -> Path | None:
@@ -75,13 +75,15 @@ def _load_once(path: Path, version: Path | None, environ: Mapping[str, str]) -> 
     folders = (version, path.parent) if version else (path.parent,)
     inside = version / path.name if version else path
     try:
-        data = _read(inside if inside.exists() else path)
+        data = _read(inside if os.path.lexists(inside) else path)
     except _UnreadableError as mistake:
-        raise ConfigRefused([Mistake(path.name, None, "", str(mistake))]) from mistake
-    return _load(data, path.name, folders, environ)
+        raise ConfigRefused([Mistake(str(path), None, "", str(mistake))]) from mistake
+    return _load(data, str(path), path.parent, folders, environ)
 
 
-def _load(data: bytes, name: str, folders: tuple[Path, ...], environ: Mapping[str, str]) -> Loaded:
+def _load(
+    data: bytes, name: str, folder: Path, folders: tuple[Path, ...], environ: Mapping[str, str]
+) -> Loaded:
     reading = draft(data, name, environ)
     digest = hashlib.sha256(data)
     texts: list[CedarText] = []
@@ -99,15 +101,15 @@ def _load(data: bytes, name: str, folders: tuple[Path, ...], environ: Mapping[st
                     place, f"more than {MAX_CEDAR_BYTES} bytes of policies; {found(shown)} is over"
                 )
                 break
-            digest.update(f"\0{shown}\0{len(raw)}\0".encode() + raw)
-            texts.append(CedarText(shown, raw.decode()))
+            digest.update(b"\0%b\0%d\0%b" % (os.fsencode(shown), len(raw), raw))
+            texts.append(CedarText(shown, str(folder / shown), raw.decode()))
     schema = None
     if reading.schema_file:
         place, pattern = reading.schema_file
         for shown, file in _matching(pattern, folders, place, reading.findings)[:1]:
             raw = _cedar_bytes(file, shown, place, reading.findings)
-            digest.update(f"\0schema\0{shown}\0".encode() + raw)
-            schema = CedarText(shown, raw.decode())
+            digest.update(b"\0schema\0%b\0%b" % (os.fsencode(shown), raw))
+            schema = CedarText(shown, str(folder / shown), raw.decode())
     config, policies, warnings = finished(reading, texts, schema)
     return Loaded(config, policies, digest.hexdigest(), warnings)
 
@@ -124,12 +126,18 @@ def _matching(
             place, f"found {found(pattern)}; allowed: a path with `*` and `?`, without `{bad[0]}`"
         )
         return []
+    if ".." in Path(pattern).parts:
+        folders = folders[-1:]  # the version's folder lies one deeper than it seems
     if not re.search(r"[*?]", pattern):
         present = [folder / pattern for folder in folders if os.path.lexists(folder / pattern)]
         return [(pattern, (present or [folders[0] / pattern])[0])]
     root = Path(pattern).anchor
     for base in (Path(root),) if root else folders:
-        files = [file for file in base.glob(pattern.removeprefix(root)) if _meant(file, base)]
+        try:
+            files = [file for file in base.glob(pattern.removeprefix(root)) if _meant(file, base)]
+        except OSError as error:
+            findings.mistake(place, f"{found(pattern)}: {_reason(error)}")
+            return []
         if files:
             return sorted((str(file if root else file.relative_to(base)), file) for file in files)
     findings.mistake(
@@ -139,13 +147,13 @@ def _matching(
 
 
 def _meant(file: Path, base: Path) -> bool:
-    """Whether a glob's match is a file that a person put there, and no editor or kubelet.
+    """Whether a glob's match was put there by a person, not by an editor or the kubelet.
 
     The kubelet's own folders are called `..data` and `..2026_10_18_...`.
     """
     above = file.relative_to(base).parent.parts
     versions = any(part.startswith("..") and part != ".." for part in above)
-    return not versions and not file.name.startswith(".") and not file.is_dir()
+    return not versions and not file.name.startswith(".")
 
 
 def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> bytes:
@@ -176,9 +184,11 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise _UnreadableError("no such file") from error
     except OSError as error:
-        raise _UnreadableError(
-            f"cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise _UnreadableError(_reason(error)) from error
     if len(data) > MAX_FILE_BYTES:
         raise _UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
     return data
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read: {(error.strerror or str(error)).lower()}"

@@ -7,7 +7,14 @@ from typing import Any, Final
 
 import cedarpy
 
-from thoughtgate_proxy.core.config.cedar_text import Statement, culprit, mark_at, statements
+from thoughtgate_proxy.core.config.cedar_text import (
+    Statement,
+    culprit,
+    mark_at,
+    statements,
+    too_deep,
+    tokens,
+)
 from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
 
 ACTIONS: Final = ("Forward", "Approve")
@@ -20,10 +27,11 @@ RESOURCES: Final = ("Tool", "Prompt", "Resource")
 class CedarText:
     """One file of policies, or the inline text.
 
-    `line` and `indent` say where in `file` it begins: an inline text starts further down and is
-    moved to the right.
+    `name` is what policies are called after; `file`, `line` and `indent` say where the text is:
+    one within the configuration starts further down and is moved to the right.
     """
 
+    name: str
     file: str
     text: str
     line: int = 1
@@ -37,7 +45,7 @@ class CedarText:
 
 @dataclass(frozen=True, slots=True)
 class CedarPolicy:
-    """One policy. `id` is its `@id`, else `FILE#INDEX` (from 0); unique in its set."""
+    """One policy. `id` is its `@id`, else `NAME#INDEX` (from 0); unique in its set."""
 
     id: str
     text: str
@@ -83,7 +91,7 @@ def load_policies(
             mark = text.mark(statement.start)
             problems = list(_problems(statement))
             name = _own_name(statement) if not problems else None
-            name = name or f"{text.file}#{index}"
+            name = name or f"{text.name}#{index}"
             if name in marks:
                 file, first = marks[name]
                 problems.append((0, f"the id {found(name)} is taken: {file}:{first.line}"))
@@ -94,7 +102,9 @@ def load_policies(
             if not problems:
                 policies.append(CedarPolicy(name, statement.text, text.file, mark.line))
     loaded = CedarPolicies(tuple(policies), schema.text if schema else None)
-    mistakes += _whole(loaded) if schema is None else _checked(loaded, schema)
+    mistakes += _whole(loaded)
+    if schema:
+        mistakes += _checked(loaded, schema)
     return loaded, mistakes
 
 
@@ -161,9 +171,8 @@ def _offset(statement: Statement, text: str) -> int:
 
 def _own_name(statement: Statement) -> str | None:
     """The value of the policy's `@id`, if it has one that says something."""
-    for policy in json.loads(cedarpy.policies_to_json_str(statement.head))[
-        "staticPolicies"
-    ].values():
+    head = json.loads(cedarpy.policies_to_json_str(statement.head))
+    for policy in head["staticPolicies"].values():
         name = policy.get("annotations", {}).get("id")
         if isinstance(name, str) and name:
             return name
@@ -172,20 +181,35 @@ def _own_name(statement: Statement) -> str | None:
 
 def _whole(loaded: CedarPolicies) -> Iterator[Mistake]:
     """INVARIANT: the set that is evaluated is the policies as they were cut, one for one."""
-    if len(cedarpy.PolicySet.from_str(loaded.text)) != len(loaded.policies):
+    try:
+        together = len(cedarpy.PolicySet.from_str(loaded.text)) == len(loaded.policies)
+    except ValueError:
+        together = False
+    if not together:
         yield Mistake(loaded.policies[0].file, None, "", "not Cedar: the policies run together")
 
 
 def _checked(loaded: CedarPolicies, schema: CedarText) -> Iterator[Mistake]:
     """What Cedar's validator says."""
+    is_json = schema.text.lstrip().startswith("{")
+    parse = cedarpy.Schema.from_json_str if is_json else cedarpy.Schema.from_str
+    whole = Statement(schema.text, 0, tuple(tokens(schema.text)))
     try:
-        cedarpy.Schema.from_str(schema.text)
+        if deep := too_deep(whole.tokens, "([{<", ")]}>"):
+            raise ValueError(deep)  # noqa: TRY301  Cedar would crash on it
+        parse(schema.text)
     except ValueError as error:
-        yield Mistake(schema.file, Mark(schema.line, 1), "", one_line(f"not a schema: {error}"))
+        message = str(error).removeprefix("error parsing schema: ")
+        offset = 0 if is_json else culprit(whole, message, parse)
+        yield Mistake(schema.file, schema.mark(offset), "", one_line(f"not a schema: {message}"))
         return
     for problem in cedarpy.validate_policies(loaded.text, schema.text).errors:
-        policy = loaded.policies[int(problem.policy_id.removeprefix("policy"))]
+        number = problem.policy_id.removeprefix("policy")
         message = problem.error.removeprefix(f"for policy `{problem.policy_id}`, ")
+        policy = loaded.policies[int(number)] if number.isdecimal() else None
         yield Mistake(
-            policy.file, Mark(policy.line, 1), "", one_line(f"against the schema: {message}")
+            policy.file if policy else schema.file,
+            Mark(policy.line, 1) if policy else None,
+            "",
+            one_line(f"against the schema: {message}"),
         )

@@ -6,7 +6,7 @@ each policy is looked at and parsed alone.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from thoughtgate_proxy.core.config.mistakes import Mark
@@ -57,14 +57,19 @@ class Statement:
         """Why Cedar must not even be asked."""
         if len(self.tokens) > MAX_TOKENS:
             return f"the policy has {len(self.tokens)} tokens; allowed: at most {MAX_TOKENS}"
-        depth = deepest = 0
-        for token in self.tokens:
-            if token.kind == "sign":
-                depth += (token.text in "([{") - (token.text in ")]}")
-                deepest = max(deepest, depth)
-        if deepest > MAX_NESTING:
-            return f"brackets nest {deepest} deep; allowed: at most {MAX_NESTING}"
-        return None
+        return too_deep(self.tokens, "([{", ")]}")
+
+
+def too_deep(tokens: Iterable[Token], opening: str, closing: str) -> str | None:
+    """Why Cedar must not be asked, as to its brackets alone."""
+    depth = deepest = 0
+    for token in tokens:
+        if token.kind == "sign":
+            depth += (token.text in opening) - (token.text in closing)
+            deepest = max(deepest, depth)
+    if deepest > MAX_NESTING:
+        return f"brackets nest {deepest} deep; allowed: at most {MAX_NESTING}"
+    return None
 
 
 def tokens(text: str) -> Iterator[Token]:

@@ -33,10 +33,9 @@ def check(config: Config, environ: Mapping[str, str], findings: Findings) -> Non
         _headers(source, ("sources", index, "headers"), environ, findings)
     _default_action(config, findings)
     for index, rule in enumerate(config.governance.rules):
-        place: Place = ("governance", "rules", index)
-        _rule_source(rule, config, place, findings)
-        _rule_approval(rule, config, place, findings)
-        _rule_reached(index, config, findings)
+        _rule_approval(rule, config, ("governance", "rules", index), findings)
+    _rule_sources(config, findings)
+    _rules_reached(config.governance.rules, findings)
     for name, workflow in config.approval.items():
         check_workflow(workflow, ("approval", name), findings)
     _cedar(config, findings)
@@ -156,22 +155,23 @@ def _policies_for(config: Config, place: Place, findings: Findings) -> None:
         findings.mistake(place, "`policy` needs Cedar policies; add `cedar.policies`")
 
 
-def _rule_source(rule: Rule, config: Config, place: Place, findings: Findings) -> None:
-    at = (*place, "source")
-    if rule.source is None or findings.spoiled(at, ("sources",)):
+def _rule_sources(config: Config, findings: Findings) -> None:
+    places = [("sources", index, "id") for index in range(len(config.sources))]
+    if findings.spoiled(("sources",), *places):
         return
-    ids = [
-        source.id
-        for index, source in enumerate(config.sources)
-        if not findings.spoiled(("sources", index, "id"))
-    ]
-    if rule.source not in ids and len(ids) == len(config.sources):
-        findings.mistake(
-            at,
-            f"found {found(rule.source)}; allowed: {listed(ids)}{nearest(rule.source, ids)}",
-        )
-    elif any(source.id == rule.source and source.enabled is False for source in config.sources):
-        findings.warning(at, f"the source {found(rule.source)} is not enabled")
+    enabled = {source.id: source.enabled for source in config.sources}
+    for index, rule in enumerate(config.governance.rules):
+        at: Place = ("governance", "rules", index, "source")
+        if rule.source is None or findings.spoiled(at):
+            continue
+        if rule.source not in enabled:
+            findings.mistake(
+                at,
+                f"found {found(rule.source)}; allowed: {listed(enabled)}"
+                f"{nearest(rule.source, enabled)}",
+            )
+        elif enabled[rule.source] is False:
+            findings.warning(at, f"the source {found(rule.source)} is not enabled")
 
 
 def _rule_approval(rule: Rule, config: Config, place: Place, findings: Findings) -> None:
@@ -199,23 +199,21 @@ def _rule_approval(rule: Rule, config: Config, place: Place, findings: Findings)
         )
 
 
-def _rule_reached(index: int, config: Config, findings: Findings) -> None:
+def _rules_reached(rules: tuple[Rule, ...], findings: Findings) -> None:
     """Warn of a rule that an earlier one hides; only where that is plain to see."""
-    rules = config.governance.rules
-    if any(findings.spoiled(("governance", "rules", n, "match")) for n in range(index + 1)):
-        return
-    later = rules[index]
-    for number, earlier in enumerate(rules[:index]):
-        if (
-            earlier.match in ("*", later.match)
-            and earlier.kind in (None, later.kind)
-            and earlier.source in (None, later.source)
-        ):
-            findings.warning(
-                ("governance", "rules", index),
-                f"never reached: governance.rules[{number}] matches all of it first",
-            )
-            return
+    earlier: dict[str, list[int]] = {}
+    for index, rule in enumerate(rules):
+        place: Place = ("governance", "rules", index)
+        if findings.spoiled(*((*place, key) for key in ("match", "kind", "source"))):
+            continue
+        for number in earlier.get("*", []) + earlier.get(rule.match, []):
+            hiding = rules[number]
+            if hiding.kind in (None, rule.kind) and hiding.source in (None, rule.source):
+                message = f"never reached: governance.rules[{number}] matches all of it first"
+                findings.warning(place, message)
+                break
+        else:
+            earlier.setdefault(rule.match, []).append(index)
 
 
 def _cedar(config: Config, findings: Findings) -> None:

@@ -31,7 +31,7 @@ class Mistake:
     def __str__(self) -> str:
         position = f":{self.mark.line}:{self.mark.column}" if self.mark else ""
         place = f"{self.place}: " if self.place else ""
-        return f"{self.file}{position}: {place}{self.message}"
+        return f"{one_line(self.file)}{position}: {place}{self.message}"
 
 
 class ConfigRefused(Exception):  # noqa: N818  it is an outcome, named so

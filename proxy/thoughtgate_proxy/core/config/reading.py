@@ -73,6 +73,9 @@ def finished(
     place: Place = ("cedar",)
     if draft.config.cedar is not None and everything and not policies.policies and not broken:
         findings.mistake(place, "there is no policy in these files; required: at least one")
+    asks = any('"Approve"' in policy.text for policy in policies.policies)
+    if asks and not draft.config.approval:
+        findings.warning(place, "a call that a policy lets be approved is denied: no workflow")
     if findings.mistakes or broken:
         raise ConfigRefused([*sorted(findings.mistakes, key=_line), *broken])
     return resolved(draft.config), policies, tuple(sorted(findings.warnings, key=_line))
@@ -101,12 +104,12 @@ def _text(
         node = node.entries[str(step)][1] if isinstance(node, tree.Mapping) else node
     mark = findings.marks[place]
     if not (isinstance(node, tree.Scalar) and node.block):
-        return CedarText(findings.file, text, mark.line, mark.column - 1)
+        return CedarText(str(place[-1]), findings.file, text, mark.line, mark.column - 1)
     # A block's text begins in the line after its `|`, moved to the right.
     lines = data.decode().splitlines()
     first = next((line for line in text.splitlines() if line.strip()), "")
     raw = next((line for line in lines[mark.line :] if line.strip()), "")
-    return CedarText(findings.file, text, mark.line + 1, max(raw.find(first), 0))
+    return CedarText(str(place[-1]), findings.file, text, mark.line + 1, max(raw.find(first), 0))
 
 
 def _is_manifest(node: tree.Node, findings: Findings) -> bool:

@@ -19,6 +19,7 @@ except ImportError:  # PyYAML built without libyaml
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_NODES = 20_000
 REFUSED = "refused"
 """The kind of a scalar about which a mistake has been noted already."""
 
@@ -94,6 +95,7 @@ class _Composer:
     def __init__(self, text: str, findings: Findings) -> None:
         self._loader = _Loader(text)
         self._findings = findings
+        self._nodes = 0
 
     def document(self) -> Node:
         self._next()  # the stream's start
@@ -128,6 +130,9 @@ class _Composer:
         self._findings.marks[place] = mark
         if depth > MAX_DEPTH:
             self._stop(place, f"nested deeper than {MAX_DEPTH} levels", mark)
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            self._stop(place, f"more than {MAX_NODES} values", mark)
         refused = self._refusal(event)
         if refused:
             self._findings.mistake(place, refused, mark)

@@ -49,11 +49,19 @@ def _approvers(workflow: Workflow, place: Place, findings: Findings) -> None:
     if not workflow.approvers:
         findings.mistake(at, "nobody could decide; add a name, or leave the key out")
         return
-    listed_well = [
-        _listed_well(name, workflow, (*at, index), findings)
-        for index, name in enumerate(workflow.approvers)
-    ]
-    if not all(listed_well) or findings.spoiled((*place, "required"), (*place, "adapter")):
+    seen: set[str] = set()
+    listed_well = True
+    for index, name in enumerate(workflow.approvers):
+        if findings.spoiled((*at, index)):
+            listed_well = False
+            continue
+        # Case does not tell e-mail addresses apart, and nobody may count twice.
+        wrong = "stands there a second time" if name.casefold() in seen else _form(name, workflow)
+        seen.add(name.casefold())
+        if wrong:
+            findings.mistake((*at, index), f"found {found(name)}, which {wrong}")
+            listed_well = False
+    if not listed_well or findings.spoiled((*place, "required"), (*place, "adapter")):
         return
     groups = workflow.adapter is Adapter.SLACK and any(
         _SLACK_GROUP.fullmatch(name) for name in workflow.approvers
@@ -66,30 +74,13 @@ def _approvers(workflow: Workflow, place: Place, findings: Findings) -> None:
         )
 
 
-def _listed_well(name: str, workflow: Workflow, at: Place, findings: Findings) -> bool:
-    """Whether an entry of `approvers` has the adapter's form and stands there once."""
-    if findings.spoiled(at):
-        return False
-    *list_at, index = at
-    earlier = [
-        other.casefold()
-        for number, other in enumerate(workflow.approvers or ())
-        if number < int(index) and not findings.spoiled((*list_at, number))
-    ]
-    # Case does not tell e-mail addresses apart, and nobody may count twice.
-    if name.casefold() in earlier:
-        findings.mistake(at, f"found {found(name)} a second time; allowed: once")
-        return False
+def _form(name: str, workflow: Workflow) -> str | None:
+    """What is wrong with an approver's name for the workflow's adapter."""
     if workflow.adapter is Adapter.SLACK and not _SLACK_APPROVER.fullmatch(name):
-        findings.mistake(
-            at,
-            f"found {found(name)}; allowed: a Slack user id `U...`, a user group's id `S...`, or "
-            "an e-mail address",
+        return (
+            "Slack does not know; allowed: a user id `U...`, a user group's id `S...`, or an "
+            "e-mail address"
         )
-        return False
     if workflow.adapter is Adapter.PAGE and not _PAGE_APPROVER.fullmatch(name):
-        findings.mistake(
-            at, f"found {found(name)}; allowed: 1 to 64 of the characters `A-Z a-z 0-9 . _ @ + -`"
-        )
-        return False
-    return True
+        return "is no name; allowed: 1 to 64 of the characters `A-Z a-z 0-9 . _ @ + -`"
+    return None

@@ -1,0 +1,98 @@
+"""The command `thoughtgate-proxy`: run the proxy, or check its configuration offline."""
+
+import argparse
+import importlib.metadata
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from thoughtgate_proxy.config_file import Loaded, load, load_text
+from thoughtgate_proxy.core.config import Config, ConfigRefused
+
+DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """The command's exit code: 0 good, 1 refused, 2 wrong usage (raised by argparse)."""
+    environ = os.environ if environ is None else environ
+    options = _parser().parse_args(arguments)
+    if options.command == "check":
+        return _check(options.file, environ)
+    # Only now, as it brings the network's libraries, and `check` is to answer at once.
+    from thoughtgate_proxy.app import run  # noqa: PLC0415
+
+    config = options.config or environ.get("THOUGHTGATE_CONFIG") or DEFAULT_CONFIG
+    return run(Path(config), options.identity, environ)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="thoughtgate-proxy", description=__doc__)
+    version = importlib.metadata.version("thoughtgate")
+    parser.add_argument("--version", action="version", version=f"thoughtgate-proxy {version}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="serve until SIGTERM")
+    run.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"the configuration (default: $THOUGHTGATE_CONFIG, else {DEFAULT_CONFIG})",
+    )
+    run.add_argument(
+        "--identity",
+        metavar="TEAM/APP",
+        help="the principal outside of a cluster, where no pod labels tell it",
+    )
+    check = commands.add_parser(
+        "check", help="say what is wrong with a configuration, without the network"
+    )
+    check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
+    return parser
+
+
+def _check(file: str, environ: Mapping[str, str]) -> int:
+    path = Path(file)
+    try:
+        if file == "-":
+            loaded = load_text(sys.stdin.buffer.read(), "<stdin>", Path(), environ)
+        else:
+            loaded = load(path, environ)
+    except ConfigRefused as refused:
+        for mistake in refused.mistakes:
+            print(mistake, file=sys.stderr)
+        count = len(refused.mistakes)
+        print(f"{count} mistake{'s' if count != 1 else ''}", file=sys.stderr)
+        return 1
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(summary(loaded))
+    return 0
+
+
+def summary(loaded: Loaded) -> str:
+    """What a configuration comes to, in a few lines."""
+    config = loaded.config
+    lines = [f"sources:   {_sources(config)}", f"rules:     {_rules(config)}"]
+    lines.append(f"default:   {config.governance.defaults.action.value}")
+    workflows = (f"{name} ({flow.adapter.value})" for name, flow in config.approval.items())
+    lines.append(f"workflows: {', '.join(workflows) or 'none'}")
+    lines.append(f"policies:  {len(loaded.policies.policies) or 'none'}")
+    lines.append(f"digest:    {loaded.digest}")
+    return "\n".join(lines)
+
+
+def _sources(config: Config) -> str:
+    return ", ".join(
+        f"{source.id} ({source.url})" if source.enabled else f"{source.id} (not enabled)"
+        for source in config.sources
+    )
+
+
+def _rules(config: Config) -> str:
+    counts = Counter(rule.action.value for rule in config.governance.rules)
+    each = ", ".join(f"{count} {action}" for action, count in sorted(counts.items()))
+    return f"{len(config.governance.rules)} ({each})" if each else "none"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
