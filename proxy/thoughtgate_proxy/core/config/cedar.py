@@ -12,8 +12,8 @@ from thoughtgate_proxy.core.config.cedar_text import (
     culprit,
     mark_at,
     statements,
-    too_deep,
     tokens,
+    too_deep,
 )
 from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
 
