@@ -1,0 +1,1 @@
+"""The injector: patches opted-in pods with the ThoughtGate sidecar."""

@@ -1,0 +1,142 @@
+"""The one place where the parts are put together, and run."""
+
+import asyncio
+import datetime as dt
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import kopf
+
+from thoughtgate_injector import log, server
+from thoughtgate_injector.cluster import Cluster, ClusterError, in_cluster
+from thoughtgate_injector.core import names
+from thoughtgate_injector.core.review import Reviewer
+from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.metrics import Metrics
+from thoughtgate_injector.server import Health
+from thoughtgate_injector.trust import Trust
+from thoughtgate_injector.webhook import Webhook, register
+
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(slots=True)
+class Injector:
+    """All of one replica; `operate` runs it."""
+
+    settings: Settings
+    cluster: Cluster
+    login: Callable[[], kopf.ConnectionInfo]
+    """How kopf reaches the API server, which it asks once what `pods` are."""
+    version: str
+    host: str | None = None
+    port: int = names.WEBHOOK_PORT
+    health_port: int = names.HEALTH_PORT
+    drain: float = server.DRAIN
+    health: Health = field(default_factory=Health)
+    metrics: Metrics = field(default_factory=Metrics)
+    bound: tuple[int, int] = (0, 0)
+    """The ports in use, of reviews and of probes, once they are."""
+
+    async def operate(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, or SIGTERM comes, and the drain is over."""
+        # Else kopf looks the uid up in passwd, where it need not be.
+        os.environ.setdefault("POD_ID", names.INJECTOR)
+        async with server.probes(
+            self.host, self.health_port, self.health, self.metrics.text
+        ) as port:
+            self.bound = (0, port)
+            await kopf.operator(
+                registry=self._registry(),
+                settings=self._kopf_settings(),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=stop,
+            )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, id="login")(lambda **_: self.login())
+        register(registry, Reviewer(self.settings, self.version))
+        return registry
+
+    def _kopf_settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.admission.managed = None
+        settings.admission.server = self._server
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        settings.process.ultimate_exiting_timeout = None
+        return settings
+
+    async def _server(self, function: Any) -> AsyncIterator[Any]:
+        """Serve as kopf's admission server; it is cancelled when the operator stops."""
+        trust = Trust(
+            cluster=self.cluster,
+            hosts=hosts(self.cluster.namespace),
+            clock=_now,
+            expires=self.metrics.expires,
+        )
+        await trust.serve()
+        webhook = Webhook(function, self.metrics, time.perf_counter)
+        async with server.reviews(
+            self.host, self.port, trust.context, webhook.answers(), self.health, self.drain
+        ) as port:
+            self.bound = (port, self.bound[1])
+            yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write
+            await trust.keep(self._trusted)
+
+    def _trusted(self) -> None:
+        self.health.trusted = True
+
+
+def run(settings: Settings, *, port: int, health_port: int) -> int:
+    """Run a replica in a cluster; 0 after SIGTERM, 1 where it cannot start."""
+    log.configure()
+    try:
+        cluster = in_cluster(os.environ.get("POD_NAMESPACE") or names.NAMESPACE)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    injector = Injector(
+        settings, cluster, login, version("thoughtgate"), port=port, health_port=health_port
+    )
+    asyncio.run(_run(injector))
+    return 0
+
+
+async def _run(injector: Injector) -> None:
+    stop = asyncio.Event()
+    # The first process of a container ignores signals that it has no handler for; kopf puts its
+    # own here, but not before it runs.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await injector.operate(stop)
+
+
+def login() -> kopf.ConnectionInfo:
+    """Reach the API server by its address: kopf's own login needs the cluster's DNS."""
+    host = os.environ["KUBERNETES_SERVICE_HOST"]
+    address = f"[{host}]" if ":" in host else host
+    return kopf.ConnectionInfo(
+        server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}",
+        ca_path=str(_ACCOUNT / "ca.crt"),
+        scheme="Bearer",
+        token=(_ACCOUNT / "token").read_text().strip(),
+    )
+
+
+def hosts(namespace: str) -> tuple[str, ...]:
+    """Give the DNS names of our Service; the API server asks for `<service>.<namespace>.svc`."""
+    service = f"{names.INJECTOR}.{namespace}"
+    return (f"{service}.svc", f"{service}.svc.cluster.local", service)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

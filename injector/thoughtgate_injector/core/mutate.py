@@ -1,0 +1,165 @@
+"""Writes a verdict as a JSON patch: targeted operations, no more than the contract lists.
+
+INVARIANT: operations on a list's members come before the one that shifts them, since each index in
+a patch is read against the document as the earlier operations have left it (RFC 6902, section 3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from thoughtgate_injector.core import names, record
+from thoughtgate_injector.core import sidecar as sidecars
+from thoughtgate_injector.core.patch import Add, add
+from thoughtgate_injector.core.pod import Container, EnvVar
+from thoughtgate_injector.core.refusal import shown
+from thoughtgate_injector.core.resources import raised
+from thoughtgate_injector.core.verdict import Inject
+
+# A program reads one of each pair; which one differs from program to program.
+_PROXIES = {"HTTP_PROXY": "NO_PROXY", "http_proxy": "no_proxy"}
+_LOCALHOST = "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """The patch, and what the pod's owner should be told beside it."""
+
+    operations: tuple[Add, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What has been gathered for one pod."""
+
+    operations: list[Add] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    env: dict[str, list[str]] = field(default_factory=dict)
+    no_proxy: dict[str, list[str]] = field(default_factory=dict)
+
+
+def mutation(document: Mapping[str, Any], inject: Inject, version: str) -> Mutation:
+    """Give the operations that put the sidecar into `document`, the pod of the verdict.
+
+    `version` is the injector's own, for the status annotation.
+    """
+    changes = _Changes()
+    for group, index, container in inject.others:
+        if container.name not in inject.options.exclude_containers:
+            _environment(("spec", group, index, "env"), container, changes)
+    changes.operations += raised(inject.pod, inject.sidecar.share)
+    added = _volumes(inject, changes)
+    _annotations(document, inject, changes, added, version)
+    _container(inject, changes)
+    return Mutation(tuple(changes.operations), tuple(changes.warnings))
+
+
+def _environment(path: tuple[str | int, ...], container: Container, changes: _Changes) -> None:
+    there: dict[str, tuple[int, EnvVar]] = {
+        variable.name: (index, variable) for index, variable in enumerate(container.env or ())
+    }
+    new: list[dict[str, str]] = []
+    if names.AGENT_ENV not in there:
+        new.append({"name": names.AGENT_ENV, "value": names.AGENT_URL})
+    proxied = [no for proxy, no in _PROXIES.items() if _is_set(there.get(proxy))]
+    if proxied:
+        exceptions = [name for name in _PROXIES.values() if name in there]
+        for name in exceptions:
+            _add_localhost(path, container, *there[name], changes)
+        # Only where there is none: a second spelling would hide the one that is there.
+        if not exceptions:
+            new += [{"name": name, "value": _LOCALHOST} for name in proxied]
+    if new:
+        changes.env[container.name] = [variable["name"] for variable in new]
+        if container.env is None:
+            changes.operations.append(add(path, new))
+        else:
+            changes.operations += [add((*path, "-"), variable) for variable in new]
+
+
+def _is_set(variable: tuple[int, EnvVar] | None) -> bool:
+    return variable is not None and bool(variable[1].value or variable[1].value_from)
+
+
+def _add_localhost(
+    path: tuple[str | int, ...],
+    container: Container,
+    index: int,
+    variable: EnvVar,
+    changes: _Changes,
+) -> None:
+    if variable.value_from:
+        # Its value is not ours to read, and nothing can be appended to it.
+        changes.warnings.append(
+            f"container {shown(container.name)} takes {shown(variable.name)} from elsewhere; "
+            f"`{_LOCALHOST}` must stand in it, or its calls go to the proxy of `HTTP_PROXY`"
+        )
+        return
+    hosts = [host.strip() for host in (variable.value or "").split(",") if host.strip()]
+    if _LOCALHOST in hosts or "*" in hosts:
+        return
+    value = ",".join(
+        [variable.value.rstrip(", "), _LOCALHOST] if variable.value and hosts else [_LOCALHOST]
+    )
+    changes.operations.append(add((*path, index, "value"), value))
+    changes.no_proxy.setdefault(container.name, []).append(variable.name)
+
+
+def _volumes(inject: Inject, changes: _Changes) -> list[str]:
+    there = {volume.get("name") for volume in inject.pod.spec.volumes or ()}
+    ours = sidecars.volumes(inject.sidecar.config_map)
+    new = [volume for name, volume in ours.items() if name not in there]
+    if inject.pod.spec.volumes is None:
+        changes.operations.append(add(("spec", "volumes"), new))
+    else:
+        changes.operations += [add(("spec", "volumes", "-"), volume) for volume in new]
+    return [str(volume["name"]) for volume in new]
+
+
+def _annotations(
+    document: Mapping[str, Any],
+    inject: Inject,
+    changes: _Changes,
+    volumes: list[str],
+    version: str,
+) -> None:
+    there = inject.pod.metadata.annotations or {}
+    new: dict[str, str] = {}
+    # All or none: our path beside the agent's own port would scrape the wrong thing.
+    if not any(key.startswith(names.PROMETHEUS_PREFIX) for key in there):
+        new["prometheus.io/scrape"] = "true"
+        new["prometheus.io/port"] = str(names.ADMIN_PORT)
+        new["prometheus.io/path"] = names.METRICS_PATH
+    agents = [container for group, _, container in inject.others if group == "containers"]
+    if agents and names.DEFAULT_CONTAINER not in there:
+        new[names.DEFAULT_CONTAINER] = agents[0].name
+    new[names.STATUS] = record.status(
+        inject,
+        version,
+        annotations=sorted(new),
+        env=changes.env,
+        no_proxy=changes.no_proxy,
+        volumes=volumes,
+    )
+    if document.get("metadata") is None:
+        changes.operations.append(add(("metadata",), {"annotations": new}))
+    elif inject.pod.metadata.annotations is None:
+        changes.operations.append(add(("metadata", "annotations"), new))
+    else:
+        changes.operations += [
+            add(("metadata", "annotations", key), value) for key, value in new.items()
+        ]
+
+
+def _container(inject: Inject, changes: _Changes) -> None:
+    ours = sidecars.container(inject.sidecar)
+    group = "initContainers" if inject.sidecar.native else "containers"
+    members = (
+        inject.pod.spec.init_containers if inject.sidecar.native else inject.pod.spec.containers
+    )
+    if members is None:
+        changes.operations.append(add(("spec", group), [ours]))
+    else:
+        # A native sidecar goes first, so that the pod's own init containers can call through it.
+        changes.operations.append(add(("spec", group, 0 if inject.sidecar.native else "-"), ours))

@@ -1,0 +1,27 @@
+"""The whole way of a pod, in one pure function: verdict, patch, record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thoughtgate_injector.core.mutate import Mutation, mutation
+from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.core.verdict import Entry, Inject, Skip, Unchanged, decide
+
+Outcome = Mutation | Unchanged | Skip | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """What stays the same from pod to pod: the operator's settings and our own version."""
+
+    settings: Settings
+    version: str
+
+    def review(self, document: Mapping[str, Any], entry: Entry, *, of_job: bool = False) -> Outcome:
+        """Decide about a decoded pod or template, and say how it is to be changed."""
+        verdict = decide(document, entry, self.settings, of_job=of_job)
+        if isinstance(verdict, Inject):
+            return mutation(document, verdict, self.version)
+        return verdict

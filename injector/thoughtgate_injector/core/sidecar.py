@@ -1,0 +1,155 @@
+"""What is added to a pod: the container `thoughtgate` and its volumes.
+
+Source: `injection.md`, "What is added"; probes and ports from the reference document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from thoughtgate_injector.core import names
+from thoughtgate_injector.core.resources import Share
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Everything in which one pod's sidecar may differ from another's."""
+
+    image: str
+    config_map: str
+    grace_seconds: int
+    share: Share
+    native: bool
+    proxy_port_name: str
+    admin_port_name: str
+    log_level: str | None
+    env: Mapping[str, str]
+
+
+# Pod Security "restricted", and more: read-only root, and one uid that needs no passwd entry.
+SECURITY_CONTEXT: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": names.UID,
+    "runAsGroup": names.UID,
+    "readOnlyRootFilesystem": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+MOUNTS: Final = (
+    (names.CONFIG_VOLUME, names.CONFIG_DIR, True),
+    (names.PODINFO_VOLUME, names.PODINFO_DIR, True),
+    (names.SECRETS_VOLUME, names.SECRETS_DIR, True),
+    (names.STATE_VOLUME, names.STATE_DIR, False),
+    # Without it the API server mounts the pod's token into our container, after us.
+    (names.NOTOKEN_VOLUME, names.TOKEN_DIR, True),
+)
+VOLUMES: Final = tuple(name for name, _, _ in MOUNTS)
+# The paths that agents may not mount over. The token's is not among them: every pod has it.
+PATHS: Final = tuple(path for name, path, _ in MOUNTS if name != names.NOTOKEN_VOLUME)
+
+
+def container(sidecar: Sidecar) -> dict[str, Any]:
+    """Give the container as it is written into the pod.
+
+    No command and no arguments: the image's own entrypoint runs.
+    """
+    return {
+        "name": names.CONTAINER,
+        "image": sidecar.image,
+        "imagePullPolicy": "IfNotPresent",
+        **({"restartPolicy": "Always"} if sidecar.native else {}),
+        "ports": [
+            {
+                "name": sidecar.proxy_port_name,
+                "containerPort": names.PROXY_PORT,
+                "protocol": "TCP",
+            },
+            {
+                "name": sidecar.admin_port_name,
+                "containerPort": names.ADMIN_PORT,
+                "protocol": "TCP",
+            },
+        ],
+        "env": _env(sidecar),
+        "resources": {
+            "requests": sidecar.share.requests(),
+            "limits": sidecar.share.limits(),
+        },
+        "securityContext": {
+            **SECURITY_CONTEXT,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        # The agent starts after this one has passed; else its first call meets a closed port.
+        "startupProbe": {
+            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
+            "periodSeconds": 1,
+            "failureThreshold": 120,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": names.HEALTH_PATH, "port": sidecar.admin_port_name},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+        },
+        "volumeMounts": [
+            {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
+            for name, path, read_only in MOUNTS
+        ],
+    }
+
+
+def volumes(config_map: str) -> dict[str, dict[str, Any]]:
+    """Give the pod's new volumes by their names."""
+    found = (
+        # Required: if it is missing the kubelet's event says so by name.
+        {"name": names.CONFIG_VOLUME, "configMap": {"name": config_map}},
+        {
+            "name": names.PODINFO_VOLUME,
+            "downwardAPI": {"items": [_item(names.LABELS_ITEM, "metadata.labels")]},
+        },
+        {
+            "name": names.SECRETS_VOLUME,
+            "secret": {"secretName": names.SECRET, "optional": True},
+        },
+        # Holds pending approvals over a container's restart.
+        {"name": names.STATE_VOLUME, "emptyDir": {"sizeLimit": names.STATE_SIZE}},
+        {"name": names.NOTOKEN_VOLUME, "emptyDir": {}},
+    )
+    return {str(volume["name"]): volume for volume in found}
+
+
+def _env(sidecar: Sidecar) -> list[dict[str, Any]]:
+    fixed: list[dict[str, Any]] = [
+        {"name": names.ENV_CONFIG, "value": names.CONFIG_FILE},
+        {"name": names.ENV_GRACE, "value": str(sidecar.grace_seconds)},
+        {
+            "name": names.ENV_SLACK_TOKEN,
+            "valueFrom": {
+                "secretKeyRef": {
+                    "name": names.SECRET,
+                    "key": names.SLACK_TOKEN_KEY,
+                    "optional": True,
+                }
+            },
+        },
+        _field(names.ENV_POD_NAME, "metadata.name"),
+        _field(names.ENV_POD_NAMESPACE, "metadata.namespace"),
+        _field(names.ENV_POD_UID, "metadata.uid"),
+    ]
+    if sidecar.log_level is not None:
+        fixed.append({"name": names.ENV_LOG_LEVEL, "value": sidecar.log_level})
+    return fixed + [{"name": name, "value": sidecar.env[name]} for name in sorted(sidecar.env)]
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _item(path: str, field: str) -> dict[str, Any]:
+    return {"path": path, "fieldRef": {"fieldPath": field}}

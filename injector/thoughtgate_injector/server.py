@@ -1,0 +1,156 @@
+"""The listeners: reviews over TLS, and probes and metrics on a plain port; nothing decided here."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BODY: Final = 8 * 2**20  # bytes; the API server takes objects of 3 MiB at most
+# Seconds that a stopping replica goes on answering: by then no Service sends it anything.
+DRAIN: Final = 6.0
+_CLOSING: Final = 2.0  # seconds for replies under way when the listener closes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back over the wire."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+Answer = Callable[[bytes], Awaitable[Reply]]
+
+
+@dataclass(slots=True)
+class Health:
+    """Why this replica is not ready, if it is not."""
+
+    serving: bool = False
+    trusted: bool = False
+    draining: bool = False
+
+    def missing(self) -> list[str]:
+        """Name what is missing; nothing is missing from a replica that is ready."""
+        found = []
+        if not self.serving:
+            found.append("the webhook is not served yet")
+        if not self.trusted:
+            found.append("the webhook's caBundle is not in place yet")
+        if self.draining:
+            found.append("stopping")
+        return found
+
+
+@contextlib.asynccontextmanager
+async def reviews(
+    host: str | None,
+    port: int,
+    context: ssl.SSLContext,
+    answers: Mapping[str, Answer],
+    health: Health,
+    drain: float = DRAIN,
+) -> AsyncIterator[int]:
+    """Serve each path of `answers` to POST over TLS; gives the port (useful for port 0).
+
+    At the end: not ready at once, each reply closes its connection, `drain` seconds of answering
+    on, then no more. `host` None is every address.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await _handle(request, answers)
+        if health.draining:
+            response.force_close()
+        return response
+
+    async with _listening(handle, host, port, context) as bound:
+        health.serving = True
+        try:
+            yield bound
+        finally:
+            health.draining = True
+            await asyncio.sleep(drain)
+
+
+@contextlib.asynccontextmanager
+async def probes(
+    host: str | None, port: int, health: Health, metrics: Callable[[], bytes]
+) -> AsyncIterator[int]:
+    """Serve `/livez`, `/readyz` and `/metrics`; gives the port."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = _probe(request.path, health, metrics)
+        # A connection that stays open would hold up the end of the process.
+        response.force_close()
+        return response
+
+    async with _listening(handle, host, port, None) as bound:
+        yield bound
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    host: str | None,
+    port: int,
+    context: ssl.SSLContext | None,
+) -> AsyncIterator[int]:
+    application = web.Application(client_max_size=LARGEST_BODY)
+    # One route for all: a path or a method that is wrong is answered with words.
+    application.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSING)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def _handle(request: web.Request, answers: Mapping[str, Answer]) -> web.Response:
+    answer = answers.get(request.path)
+    if answer is None:
+        # Never "allowed": a webhook that asks at the wrong place has a mistake in it.
+        allowed = ", ".join(f"`{path}`" for path in sorted(answers))
+        return _words(HTTPStatus.NOT_FOUND, f"no review is answered here; allowed: {allowed}")
+    if request.method != "POST":
+        return _words(HTTPStatus.METHOD_NOT_ALLOWED, "reviews come by POST")
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return _words(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a review has {LARGEST_BODY} bytes at most"
+        )
+    try:
+        reply = await answer(body)
+    except Exception:
+        logger.exception("a review could not be answered")
+        return _words(HTTPStatus.INTERNAL_SERVER_ERROR, "the injector failed inside; see its log")
+    return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
+
+
+def _probe(path: str, health: Health, metrics: Callable[[], bytes]) -> web.Response:
+    if path == "/livez":
+        return _words(HTTPStatus.OK, "ok")
+    if path == "/readyz":
+        missing = health.missing()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
+        return _words(status, "; ".join(missing) or "ok")
+    if path == "/metrics":
+        return web.Response(
+            body=metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+    return _words(HTTPStatus.NOT_FOUND, "allowed: `/livez`, `/readyz`, `/metrics`")
+
+
+def _words(status: HTTPStatus, text: str) -> web.Response:
+    return web.Response(status=status, text=text + "\n")
