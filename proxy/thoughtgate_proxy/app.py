@@ -1,0 +1,210 @@
+"""The one place where the parts of the proxy are put together."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from thoughtgate_proxy import config_file, principal, process_settings
+from thoughtgate_proxy.config_file import Loaded
+from thoughtgate_proxy.core.config import ConfigRefused, Mistake
+from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.identity import Identity, IdentityRefused
+from thoughtgate_proxy.core.policy import PolicySet
+from thoughtgate_proxy.listeners.admin import AdminListener
+from thoughtgate_proxy.listeners.proxy import ProxyListener
+from thoughtgate_proxy.listeners.server import listen, port_of
+from thoughtgate_proxy.pipeline import InForce, Pipeline
+from thoughtgate_proxy.process_settings import ProcessSettings, SettingsRefused
+from thoughtgate_proxy.reload import Reloader
+from thoughtgate_proxy.telemetry.log import Level, Log
+from thoughtgate_proxy.telemetry.metrics import Metrics
+from thoughtgate_proxy.telemetry.record import Record
+from thoughtgate_proxy.telemetry.timed import TimedPolicies
+from thoughtgate_proxy.upstream.client import Upstream
+from thoughtgate_proxy.upstream.credentials import CredentialMissing
+
+# After SIGTERM: the agent may still be working for as long as it goes on asking.
+_QUIET_SECONDS = 2.0
+_RESERVE_SECONDS = 5.0
+_ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
+
+
+def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT. Gives the exit code: 0, or 1 if nothing could be started.
+
+    `identity` is `team/app` where there is no pod to ask.
+    """
+    try:
+        settings = process_settings.read(environ)
+        who = principal.establish(settings, identity)
+        loaded = config_file.load(config_path, environ)
+        return uvloop.run(_Process(config_path, environ, settings, who, loaded).serve())
+    except (SettingsRefused, ConfigRefused) as refused:
+        return _refuse([str(mistake) for mistake in refused.mistakes])
+    except IdentityRefused as refused:
+        return _refuse([str(refused)])
+    except OSError as error:
+        return _refuse([f"cannot listen: {error.strerror or error}"])
+
+
+def _refuse(mistakes: list[str]) -> int:
+    log = Log(time.time)
+    log.event("cannot start", Level.ERROR, mistakes=mistakes)
+    log.flush()
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return 1
+
+
+class _Process:
+    """One run of the proxy; also the watch that its listener reports to."""
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        settings: ProcessSettings,
+        who: Identity,
+        loaded: Loaded,
+    ) -> None:
+        self._path, self._environ, self._settings = path, environ, settings
+        self._who, self._loaded = who, loaded
+        self._log = Log(time.time, level=settings.log_level)
+        self._metrics = Metrics()
+        self._listening = False
+        self._active = 0
+        self._last_request = 0.0
+
+    async def serve(self) -> int:
+        """Listen, announce, serve, and drain."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        in_force = self._build(self._loaded)
+        self._pipeline = Pipeline(
+            in_force,
+            Record(self._log, self._metrics, self._who),
+            loopback_only=self._settings.loopback_only,
+            new_id=lambda: os.urandom(8).hex(),
+        )
+        self._reloader = Reloader(self._path, self._environ, self._loaded, self._take, self._log)
+        self._mark(self._loaded)
+        proxy = ProxyListener(
+            self._pipeline.handle, lambda: self._pipeline.in_force.gate.config.limits, self
+        )
+        admin = AdminListener(self._readiness, self._metrics.text)
+        admin_servers = await listen(admin.server, _ADMIN_HOSTS, self._settings.admin_port)
+        servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
+        self._listening = True
+        self._announce(port_of(servers[0]), port_of(admin_servers[0]))
+        watching = asyncio.create_task(self._reloader.watch())
+        await stop.wait()
+        self._log.event("stopping: serving on until it is quiet")
+        await self._until_quiet()
+        proxy.closing = True
+        self._listening = False
+        for server in servers:
+            server.close()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+        await proxy.server.shutdown(1.0)
+        for upstream in self._pipeline.in_force.upstreams.values():
+            upstream.close()
+        self._log.event("stopped")
+        for server in admin_servers:
+            server.close()
+        await admin.server.shutdown(1.0)
+        self._log.flush()
+        return 0
+
+    def begun(self) -> None:
+        """A request began."""
+        self._active += 1
+        self._metrics.connections.inc()
+
+    def ended(self, seconds: float) -> None:
+        """A request ended, its reply included."""
+        self._active -= 1
+        self._last_request = asyncio.get_running_loop().time()
+        self._metrics.connections.dec()
+        self._metrics.request_seconds.observe(seconds)
+
+    async def _until_quiet(self) -> None:
+        """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""
+        loop = asyncio.get_running_loop()
+        begun = self._last_request = loop.time()
+        most = max(0.0, self._settings.grace - _RESERVE_SECONDS)
+        while loop.time() - begun < most:
+            quiet = loop.time() - self._last_request
+            if not self._active and quiet >= _QUIET_SECONDS:
+                return
+            await asyncio.sleep(0.05)
+
+    def _build(self, loaded: Loaded) -> InForce:
+        """A configuration with what it needs to run. Raises `ConfigRefused`."""
+        config = loaded.config
+        policies = None
+        if loaded.policies.policies:
+            policies = TimedPolicies(PolicySet(loaded.policies, self._who), self._metrics)
+        mistakes: list[Mistake] = []
+        upstreams: dict[str, Upstream] = {}
+        for source in config.enabled_sources:
+            place = f"sources[{config.sources.index(source)}]"
+            try:
+                upstreams[source.id] = Upstream(source, self._path.parent, self._environ)
+            except CredentialMissing as error:
+                mistakes.append(Mistake(str(self._path), None, f"{place}.headers", str(error)))
+            except OSError as error:  # ssl.SSLError is one
+                reason = f"`{source.ca_file}`: {error.strerror or error}"
+                mistakes.append(Mistake(str(self._path), None, f"{place}.ca_file", reason))
+        if mistakes:
+            raise ConfigRefused(mistakes)
+        return InForce(Gatekeeper(config, loaded.digest, policies), upstreams)
+
+    def _take(self, loaded: Loaded) -> None:
+        """Put a reloaded configuration in force; what is under way ends under the old one."""
+        new = self._build(loaded)
+        old, self._pipeline.in_force = self._pipeline.in_force, new
+        for upstream in old.upstreams.values():
+            upstream.close()
+        self._mark(loaded)
+
+    def _mark(self, loaded: Loaded) -> None:
+        self._metrics.config_info.clear()
+        self._metrics.config_info.labels(loaded.digest).set(1)
+        for warning in loaded.warnings:
+            self._log.event("configuration warning", Level.WARNING, warning=str(warning))
+
+    def _announce(self, port: int, admin_port: int) -> None:
+        if self._who.from_pod_name:
+            self._log.event(
+                "the pod has no app label, so its name is the principal", Level.WARNING,
+                principal=self._who.agent,
+            )  # fmt: skip
+        self._log.event(
+            "ready",
+            principal=self._who.agent,
+            namespace=self._who.namespace,
+            pod=self._who.pod,
+            config=self._pipeline.in_force.gate.digest,
+            port=port,
+            admin_port=admin_port,
+        )
+
+    def _readiness(self) -> tuple[bool, dict[str, Any]]:
+        refused = self._reloader.mistakes
+        self._metrics.reload_ok.set(0 if refused else 1)
+        details: dict[str, Any] = {"config": self._pipeline.in_force.gate.digest}
+        if refused:
+            details["refused_config"] = refused
+        return self._listening, details

@@ -1,0 +1,171 @@
+"""The gates, in their order: what may be sent, and the permits to send it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, assert_never
+
+from thoughtgate_proxy.core.config.values import Action, Config, Kind, Mode, Source
+from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.limit import Limiter
+from thoughtgate_proxy.core.message import Request, Target
+from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.core.policy import Answer, Judgement
+from thoughtgate_proxy.core.rules import Applied, Conflict, Rules
+from thoughtgate_proxy.core.visibility import Visibility
+
+
+class Policies(Protocol):
+    """Gate 3, as `core.policy.PolicySet` has it; whoever measures it stands in between."""
+
+    def judge(
+        self, kind: Kind, source: str, method: str, name: str, arguments: Mapping[str, Any]
+    ) -> Judgement:
+        """What the policies say of a call."""
+
+
+class Gatekeeper:
+    """One configuration in force, for one principal. Replaced whole when either changes."""
+
+    def __init__(self, config: Config, digest: str, policies: Policies | None) -> None:
+        self.config, self.digest = config, digest
+        self._policies = policies
+        self._observe = config.governance.mode is Mode.OBSERVE
+        self._visibility = {s.id: Visibility(s.expose) for s in config.enabled_sources}
+        self._rules = {s.id: Rules(config.governance, s.id) for s in config.enabled_sources}
+        self._limiter = Limiter()
+
+    def visibility(self, source: Source) -> Visibility:
+        """Which tools of `source` the agent may see."""
+        return self._visibility[source.id]
+
+    def judge(self, source: Source, request: Request, now: float) -> tuple[Decision, ...]:
+        """Judge each target of a gated request; `now` is monotonic, in seconds."""
+        arguments = request.params.get("arguments") or {}
+        if request.method == "completion/complete":
+            arguments = {}
+        return tuple(
+            self._judge(source, request.method, target, arguments, now)
+            for target in request.targets
+        )
+
+    def permit(
+        self,
+        source: Source,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        decisions: Iterable[Decision] = (),
+    ) -> Permit:
+        """Leave to send what every one of `decisions` lets go on; raises `ValueError` otherwise."""
+        return Permit(source, method, target, body, tuple(decisions))
+
+    def _judge(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        now: float,
+    ) -> Decision:
+        kind, name = target.kind, target.name
+        if kind is Kind.TOOL and not self._visibility[source.id].shows(name):
+            # Never merely observed: for the agent the tool does not exist.
+            return Decision(Outcome.DENY, Gate.VISIBILITY, f"Unknown tool: {name}", self.digest)
+        if self.config.governance.freeze:
+            reason = "an operator has frozen every gated call (`governance.freeze`)"
+            return Decision(Outcome.DENY, Gate.FREEZE, reason, self.digest)
+        applied = self._rules[source.id].apply(kind, name)
+        match applied:
+            case Conflict(raw, normal):
+                reason = (
+                    f"the URI meets {_rule(raw)} as written and {_rule(normal)} in its normal form "
+                    "(RFC 3986); ask for it by its normal form"
+                )
+                return self._decide(Outcome.DENY, Gate.RULES, reason)
+            case Applied():
+                return self._act(source, method, target, arguments, applied, now)
+            case _:
+                assert_never(applied)
+
+    def _act(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        applied: Applied,
+        now: float,
+    ) -> Decision:
+        where = _named(applied)
+        facts: dict[str, Any] = {
+            "rule": applied.number,
+            "match": applied.rule.match if applied.rule else None,
+        }
+        limit = applied.rule.limit if applied.rule else None
+        if limit is not None and applied.action is not Action.DENY:
+            wait = self._limiter.take(applied.number or 0, limit, now)
+            if wait > 0:
+                reason = f"{where} allows {limit.count} calls in {limit.seconds:g} s"
+                return self._decide(Outcome.DENY, Gate.LIMIT, reason, **facts, retry_after=wait)
+        match applied.action:
+            case Action.FORWARD:
+                return self._decide(Outcome.FORWARD, Gate.RULES, f"{where} forwards it", **facts)
+            case Action.DENY:
+                return self._decide(Outcome.DENY, Gate.RULES, f"{where} denies it", **facts)
+            case Action.APPROVE:
+                reason = f"{where} asks for a human's approval"
+                return self._hold(Gate.RULES, reason, applied, facts)
+            case Action.POLICY:
+                return self._ask_cedar(source, method, target, arguments, applied, facts)
+            case _:
+                assert_never(applied.action)
+
+    def _ask_cedar(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        applied: Applied,
+        facts: dict[str, Any],
+    ) -> Decision:
+        if self._policies is None:
+            reason = f"{_named(applied)} asks Cedar, and there are no policies"
+            return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
+        judgement = self._policies.judge(target.kind, source.id, method, target.name, arguments)
+        facts |= {"policies": judgement.policies, "errors": judgement.errors}
+        policies = ", ".join(f"`{policy}`" for policy in judgement.policies)
+        match judgement.answer:
+            case Answer.FORWARD:
+                reason = f"Cedar policy {policies} forwards it"
+                return self._decide(Outcome.FORWARD, Gate.CEDAR, reason, **facts)
+            case Answer.APPROVE:
+                reason = f"Cedar policy {policies} asks for a human's approval"
+                return self._hold(Gate.CEDAR, reason, applied, facts)
+            case Answer.DENY:
+                if judgement.errors:
+                    reason = f"Cedar could not decide: {'; '.join(judgement.errors)}"
+                elif policies:
+                    reason = f"Cedar policy {policies} forbids it"
+                else:
+                    reason = "no Cedar policy allows it for this agent with these arguments"
+                return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
+            case _:
+                assert_never(judgement.answer)
+
+    def _hold(self, gate: Gate, reason: str, applied: Applied, facts: dict[str, Any]) -> Decision:
+        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
+        return self._decide(Outcome.HOLD, gate, reason, **facts, workflow=workflow)
+
+    def _decide(self, outcome: Outcome, gate: Gate, reason: str, **facts: Any) -> Decision:
+        observed = self._observe and outcome is not Outcome.FORWARD
+        return Decision(outcome, gate, reason, self.digest, **facts, observed=observed)
+
+
+def _rule(number: int | None) -> str:
+    return "the default action" if number is None else f"rule {number + 1}"
+
+
+def _named(applied: Applied) -> str:
+    if applied.rule is None:
+        return "the default action (`governance.defaults.action`)"
+    return f"rule `{applied.rule.match}` (`governance.rules[{applied.number}]`)"

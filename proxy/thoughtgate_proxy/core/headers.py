@@ -1,0 +1,150 @@
+"""Which headers pass, which stop here, and which make a request refused."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+from thoughtgate_proxy.core.http import Headers, HttpRefused, HttpRequest
+from thoughtgate_proxy.core.message import PROTOCOL_VERSION, Request
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+# RFC 9110, section 7.6.1, and what a proxy between two others would have added.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection", "expect", "forwarded", "http2-settings", "keep-alive", "max-forwards",
+        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "via", "x-http-method", "x-http-method-override",
+        "x-method-override", "x-original-url", "x-rewrite-url",
+    }
+)  # fmt: skip
+_OURS = frozenset({"accept-encoding", "content-encoding", "content-length", "host", "origin"})
+_ONCE = frozenset(
+    {"accept", "authorization", "content-encoding", "content-type", "last-event-id", "origin"}
+)
+_NAMED_BY = {"resources": "uri", "tasks": "taskId"}
+_LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+_JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+_ENCODED = re.compile(r"=\?base64\?([A-Za-z0-9+/]*={0,2})\?=")
+
+
+def check(request: HttpRequest, *, loopback_only: bool) -> None:
+    """Refuse headers that tell two stories, or that a page from elsewhere sent.
+
+    `loopback_only`: the listener is bound to loopback, so any other `Host` is DNS rebinding.
+    Raises `HttpRefused`.
+    """
+    seen: set[str] = set()
+    for name, _ in request.headers:
+        if "_" in name and _matters(name.replace("_", "-")):
+            raise HttpRefused(
+                400, f"the header `{name}` could be read as `{name.replace('_', '-')}`"
+            )
+        if name in seen and (name in _ONCE or name.startswith("mcp-")):
+            raise HttpRefused(400, f"the header `{name}` stands twice")
+        seen.add(name)
+    for name in _named_by_connection(request.headers):
+        if _matters(name):
+            raise HttpRefused(400, f"`Connection` names `{name}`, which must reach the server")
+    host = request.header("host") or ""
+    if loopback_only and not _LOOPBACK.fullmatch(host):
+        raise HttpRefused(
+            403, "the `Host` is not this pod's own; allowed are localhost, 127.0.0.1 and [::1]"
+        )
+    origin = request.header("origin")
+    if origin is not None:
+        scheme, _, authority = origin.partition("://")
+        local = loopback_only and _LOOPBACK.fullmatch(authority) is not None
+        if scheme not in ("http", "https") or not (local or authority == host):
+            raise HttpRefused(403, "the `Origin` is from elsewhere")
+    if "upgrade" in seen:
+        raise HttpRefused(400, "`Upgrade`: only HTTP/1.1 is spoken here")
+
+
+def check_json(request: HttpRequest) -> None:
+    """Refuse a body that is not plain JSON in UTF-8. Raises `HttpRefused`."""
+    encoding = request.header("content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise HttpRefused(415, "the body has a `Content-Encoding`; allowed is identity")
+    kind = request.header("content-type")
+    if kind is None or not _JSON_TYPE.fullmatch(kind.strip()):
+        raise HttpRefused(415, "the `Content-Type` is not `application/json` (in UTF-8)")
+
+
+def accepts_events(request: HttpRequest) -> bool:
+    """Whether the client can take an event stream."""
+    kinds = (request.header("accept") or "").split(",")
+    return any(kind.partition(";")[0].strip().lower() == EVENT_STREAM for kind in kinds)
+
+
+def mismatch(request: HttpRequest, message: Request) -> str | None:
+    """What the routing headers say otherwise than the body, in one line.
+
+    Source: revision 2026-07-28, streamable HTTP, "Server Validation". The body decides; a header
+    that is absent is the server's to miss.
+    """
+    said = request.header("mcp-method")
+    if said is not None and said != message.method:
+        return "`Mcp-Method` differs from the body's `method`"
+    said = request.header("mcp-name")
+    if said is not None:
+        name = _decoded(said)
+        if name is None:
+            return "`Mcp-Name` is not valid base64 of UTF-8"
+        key = _NAMED_BY.get(message.method.partition("/")[0], "name")
+        if key in message.params and message.params[key] != name:
+            return f"`Mcp-Name` differs from the body's `{key}`"
+    version = (message.params.get("_meta") or {}).get(PROTOCOL_VERSION)
+    if version is not None and request.header("mcp-protocol-version") not in (None, version):
+        return "`MCP-Protocol-Version` differs from the body's `_meta`"
+    return None
+
+
+def upstream(request: HttpRequest) -> Headers:
+    """The request's headers as they go on to the server."""
+    stopped = _HOP_BY_HOP | _OURS | set(_named_by_connection(request.headers))
+    passed = [
+        (name, value)
+        for name, value in request.headers
+        if name not in stopped and not name.startswith(("proxy-", "x-forwarded-"))
+    ]
+    # A compressed reply could not be filtered.
+    passed.append(("accept-encoding", "identity"))
+    return passed
+
+
+def downstream(headers: Headers, *, same_body: bool) -> Headers:
+    """A reply's headers as they go on to the client; the length only if the body is the same."""
+    stopped = _HOP_BY_HOP - {"proxy-authenticate"} | set(_named_by_connection(headers))
+    return [
+        (name, value)
+        for name, value in headers
+        if name not in stopped and (same_body or name != "content-length")
+    ]
+
+
+def media_type(value: str | None) -> str:
+    """The type of a `Content-Type`, without its parameters, in lower case."""
+    return (value or "").partition(";")[0].strip().lower()
+
+
+def _decoded(value: str) -> str | None:
+    encoded = _ENCODED.fullmatch(value)
+    if encoded is None:
+        return value
+    try:
+        return base64.b64decode(encoded[1], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _named_by_connection(headers: Headers) -> Iterable[str]:
+    for name, value in headers:
+        if name == "connection":
+            yield from (token.strip().lower() for token in value.split(","))
+
+
+def _matters(name: str) -> bool:
+    return name.startswith(("mcp-", "content-")) or name in ("authorization", "accept", "host")

@@ -1,0 +1,47 @@
+"""HTTP as plain values: what the pipeline takes, and what it gives back."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+Headers = list[tuple[str, str]]
+"""Pairs of a name in lower case and a value, in the order on the wire (latin-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request, whole. `target` is the raw request target, as it stood in the request line."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first header called `name` (lower case)."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A reply; a body that is an iterator is passed on piece by piece.
+
+    An iterator that raises `ReplyCut` was cut short, and the client must be able to see it. Whoever
+    takes the reply calls `close` in the end, whether the body was read or not.
+    """
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes | AsyncIterator[bytes] = b""
+    close: Callable[[], None] = lambda: None
+
+
+class HttpRefused(Exception):
+    """A request that is refused for its HTTP form; `reason` is one line for a human."""
+
+    def __init__(self, status: int, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, list(headers)
+
+
+class ReplyCut(Exception):
+    """A body ended before its end: its length was not reached, or the connection was reset."""

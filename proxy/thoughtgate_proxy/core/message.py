@@ -1,0 +1,289 @@
+"""One reading of a message: a request's body in, messages or one refusal out.
+
+Everything that is decided later is decided on these values, and what is sent upstream are the very
+bytes that they were read from.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from thoughtgate_proxy.core import strict_json
+from thoughtgate_proxy.core.config.values import Kind
+from thoughtgate_proxy.core.methods import GATED, NOTIFICATIONS
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
+MAX_NAME = 1024
+# A JavaScript server could not repeat a larger id (ECMA-262, Number.MAX_SAFE_INTEGER).
+MAX_ID = 2**53 - 1
+
+_ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
+_PARAMS = (
+    "_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor",
+    "inputResponses", "level", "name", "notifications", "progress", "progressToken",
+    "protocolVersion", "ref", "requestId", "requestState", "task", "taskId", "uri",
+)  # fmt: skip
+_META = (
+    "progressToken", "traceparent", "tracestate", "baggage", PROTOCOL_VERSION,
+    "io.modelcontextprotocol/clientCapabilities", "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/related-task",
+    "io.modelcontextprotocol/subscriptionId",
+)  # fmt: skip
+_INNER = ("type", "name", "uri", "resourceSubscriptions")
+_FOLDED = {
+    where: {strict_json.fold(key): key for key in keys}
+    for where, keys in (
+        ("the message", _ENVELOPE), ("params", _PARAMS), ("params._meta", _META),
+        ("params.ref", _INNER), ("params.notifications", _INNER),
+    )
+}  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Id = str | int
+
+
+class Malformed(ValueError):
+    """A message that has no single reading; `code` is JSON-RPC's, `id` the request's if known."""
+
+    def __init__(self, reason: str, code: int = INVALID_REQUEST, id: Id | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.code, self.id = reason, code, id
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that a gated method reaches for: a tool or prompt by name, a resource by URI."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A JSON-RPC request. `targets` is empty unless the method is gated."""
+
+    id: Id
+    method: str
+    params: Mapping[str, Any]
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def modern(self) -> bool:
+        """Whether it speaks revision 2026-07-28 or later, which says so in each request."""
+        return PROTOCOL_VERSION in (self.params.get("_meta") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A JSON-RPC notification from the client."""
+
+    method: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The client's answer to a request of the server's (sampling, elicitation, roots)."""
+
+    id: Id
+
+
+Message = Request | Notification | Response
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several messages in one body (revision 2025-03-26), each with its bytes as they stood."""
+
+    members: tuple[tuple[Message, bytes], ...]
+
+
+def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH) -> Message | Batch:
+    """Read the body of a POST. Raises `Malformed`."""
+    try:
+        value = strict_json.loads(body, max_depth)
+    except strict_json.UnreadableJSON as error:
+        raise Malformed(str(error), PARSE_ERROR) from error
+    if not isinstance(value, list):
+        return _message(value)
+    if not value:
+        raise Malformed("the batch is empty")
+    if len(value) > max_batch:
+        raise Malformed(f"the batch has {len(value)} messages, allowed are {max_batch}")
+    members = tuple(map(_message, value))
+    ids = [member.id for member in members if isinstance(member, Request)]
+    if len(set(map(_typed, ids))) != len(ids):
+        raise Malformed("two requests of the batch have the same id")
+    raws = msgspec.json.decode(body, type=list[msgspec.Raw])
+    return Batch(tuple(zip(members, map(bytes, raws), strict=True)))
+
+
+def _message(value: Any) -> Message:
+    if not isinstance(value, dict):
+        raise Malformed(f"a message is {_type(value)}, allowed is an object")
+    _no_lookalike(value, "the message")
+    if value.get("jsonrpc") != "2.0":
+        raise Malformed(f"`jsonrpc` is {_shown(value.get('jsonrpc'))}, allowed is `2.0`")
+    if "method" not in value:
+        return _response(value)
+    if "result" in value or "error" in value:
+        raise Malformed("the message has `method` together with `result` or `error`")
+    method = value["method"]
+    if not isinstance(method, str):
+        raise Malformed(f"`method` is {_type(method)}, allowed is a string")
+    id = _id(value["id"]) if "id" in value else None
+    params = _params(value.get("params"), id)
+    if id is None:
+        if method in GATED:
+            raise Malformed(f"`{method}` without an `id`: it must be a request")
+        return Notification(method, params)
+    if method in NOTIFICATIONS:
+        raise Malformed(f"`{method}` is a notification and carries no `id`", id=id)
+    return Request(id, method, params, _targets(method, params, id) if method in GATED else ())
+
+
+def _response(value: dict[str, Any]) -> Response:
+    if ("result" in value) == ("error" in value):
+        raise Malformed("the message needs `method`, or one of `result` and `error`")
+    if "id" not in value:
+        raise Malformed("a response without an `id`")
+    return Response(_id(value["id"]))
+
+
+def _id(value: Any) -> Id:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise Malformed(f"`id` is {_type(value)}, allowed is a string or a whole number")
+    if isinstance(value, int) and abs(value) > MAX_ID:
+        raise Malformed(f"`id` is beyond ±{MAX_ID}, which not every server can repeat")
+    return value
+
+
+def _params(value: Any, id: Id | None) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"`params` is {_type(value)}, allowed is an object", id=id)
+    _no_lookalike(value, "params", id)
+    meta = value.get("_meta")
+    if meta is not None:
+        if not isinstance(meta, dict):
+            raise Malformed(f"`params._meta` is {_type(meta)}, allowed is an object", id=id)
+        _no_lookalike(meta, "params._meta", id)
+        version = meta.get(PROTOCOL_VERSION, "")
+        if not isinstance(version, str):
+            raise Malformed(f"`{PROTOCOL_VERSION}` is {_type(version)}, allowed is a string", id=id)
+    return value
+
+
+def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
+    kind = GATED[method]
+    if method == "subscriptions/listen":
+        wanted = params.get("notifications") or {}
+        if not isinstance(wanted, dict):
+            raise Malformed(
+                f"`notifications` is {_type(wanted)}, not an object", INVALID_PARAMS, id
+            )
+        _no_lookalike(wanted, "params.notifications", id)
+        uris = wanted.get("resourceSubscriptions") or []
+        if not isinstance(uris, list):
+            raise Malformed("`resourceSubscriptions` is not a list", INVALID_PARAMS, id)
+        return tuple(Target(Kind.RESOURCE, _name(uri, "resourceSubscriptions", id)) for uri in uris)
+    if method == "completion/complete":
+        ref = params.get("ref")
+        if not isinstance(ref, dict):
+            raise Malformed(f"`ref` is {_type(ref)}, allowed is an object", INVALID_PARAMS, id)
+        _no_lookalike(ref, "params.ref", id)
+        match ref.get("type"):
+            case "ref/prompt":
+                return (Target(Kind.PROMPT, _name(ref.get("name"), "ref.name", id)),)
+            case "ref/resource":
+                return (Target(Kind.RESOURCE, _name(ref.get("uri"), "ref.uri", id)),)
+            case other:
+                raise Malformed(
+                    f"`ref.type` is {_shown(other)}, allowed are `ref/prompt` and `ref/resource`",
+                    INVALID_PARAMS, id,
+                )  # fmt: skip
+    assert kind is not None  # noqa: S101  the table gives one for every other method
+    key = "uri" if kind is Kind.RESOURCE else "name"
+    arguments = params.get("arguments")
+    if kind is not Kind.RESOURCE and arguments is not None:
+        if not isinstance(arguments, dict):
+            raise Malformed(
+                f"`arguments` is {_type(arguments)}, allowed is an object", INVALID_PARAMS, id
+            )
+        _no_twins(arguments, id)
+    return (Target(kind, _name(params.get(key), key, id)),)
+
+
+def _name(value: Any, key: str, id: Id) -> str:
+    if not isinstance(value, str) or not value:
+        raise Malformed(
+            f"`{key}` is {_shown(value)}, allowed is a string that is not empty", INVALID_PARAMS, id
+        )
+    if key == "name" and len(value) > MAX_NAME:
+        raise Malformed(f"`{key}` is longer than {MAX_NAME} characters", INVALID_PARAMS, id)
+    if _CONTROL.search(value):
+        raise Malformed(f"`{key}` holds a control character", INVALID_PARAMS, id)
+    return value
+
+
+def _no_lookalike(value: dict[str, Any], where: str, id: Id | None = None) -> None:
+    """Refuse a key that a lenient server could take for a known one."""
+    known = _FOLDED[where]
+    for key in value:
+        meant = known.get(strict_json.fold(key))
+        if meant is not None and meant != key:
+            raise Malformed(f"the key {_shown(key)} in {where} looks like `{meant}`", id=id)
+
+
+def _no_twins(arguments: Any, id: Id) -> None:
+    """Refuse arguments in which one server could read one key and the next server another."""
+    todo = [arguments]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            if len(value) > 1 and (twins := strict_json.lookalike(value)):
+                raise Malformed(
+                    f"the argument keys {_shown(twins[0])} and {_shown(twins[1])} look alike", id=id
+                )
+            value = value.values()
+        elif not isinstance(value, list):
+            continue
+        todo.extend(child for child in value if isinstance(child, dict | list))
+
+
+def _typed(id: Id) -> tuple[type, Id]:
+    return type(id), id
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f"`{ascii(value[:80])[1:-1]}`"
+    return _type(value)
+
+
+def _type(value: Any) -> str:
+    match value:
+        case None:
+            return "null or absent"
+        case bool():
+            return "a boolean"
+        case str():
+            return "a string"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case int():
+            return "a number"
+        case _:
+            return "a number with a fraction"

@@ -1,0 +1,91 @@
+"""JSON with one reading: text that two parsers could understand differently is refused.
+
+Two parsers look at each body. orjson refuses what is no JSON (invalid UTF-8, byte order marks,
+UTF-16, NaN, infinities, lone surrogates, a second document); the standard library's, which calls
+back for each object, then refuses duplicate keys and keeps numbers exact.
+"""
+
+import json
+import unicodedata
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+MAX_DEPTH = 128
+
+
+class UnreadableJSON(ValueError):
+    """The text has no reading, or more than one; the message says which, in one line."""
+
+
+def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse `body` (UTF-8) into dicts, lists, str, int, Decimal, bool and None.
+
+    Numbers written with a fraction or an exponent become `Decimal`, so that none loses a digit.
+    Raises `UnreadableJSON`.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableJSON(f"not one JSON document in UTF-8: {_first_line(error)}") from error
+    # Counting brackets is far cheaper than walking, and settles almost every message.
+    if body.count(b"{") + body.count(b"[") > max_depth and _depth(value) > max_depth:
+        raise UnreadableJSON(f"nested deeper than {max_depth} levels")
+    return _EXACT.decode(body.decode())
+
+
+def fold(key: str) -> str:
+    """The form under which two keys look alike: NFKC, case folded, without invisible characters."""
+    if key.isascii():
+        return key.lower()
+    visible = "".join(c for c in key if unicodedata.category(c) != "Cf")
+    # Twice, since folding can undo the normal form (Unicode's toNFKC_Casefold).
+    for _ in range(2):
+        visible = unicodedata.normalize("NFKC", visible).casefold()
+    return visible
+
+
+def lookalike(keys: dict[str, Any]) -> tuple[str, str] | None:
+    """Two keys of one object that are equal under `fold`, if there are any."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        other = seen.setdefault(fold(key), key)
+        if other is not key:
+            return other, key
+    return None
+
+
+def _depth(value: Any) -> int:
+    """The nesting of `value`; level by level, since recursion has a limit of its own."""
+    depth, level = 0, [value]
+    while level := [child for node in level for child in _children(node)]:
+        depth += 1
+    return depth + isinstance(value, dict | list)
+
+
+def _children(node: Any) -> Any:
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return (child for child in children if isinstance(child, dict | list))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise UnreadableJSON(f"the key `{_shown(key)}` stands twice in one object")
+            seen.add(key)
+    return value
+
+
+def _shown(key: str) -> str:
+    return ascii(key[:80])[1:-1]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:200]
+
+
+_EXACT = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Decimal)

@@ -1,0 +1,135 @@
+"""Decides each message of the agent: it may go on, or this is its answer."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from thoughtgate_proxy.core import headers, message
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.http import HttpRequest
+from thoughtgate_proxy.core.message import Message, Notification, Request, Response
+from thoughtgate_proxy.core.methods import KNOWN
+from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.telemetry.record import Record
+
+NO_APPROVER = "and there is no approver yet in this version of ThoughtGate"
+
+
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """The message may be sent, on the strength of `decisions` (none if its method is ungated)."""
+
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The message stops here: `body` is the JSON-RPC answer, `status` HTTP's if it stands alone."""
+
+    status: int
+    body: bytes
+
+
+class _Params(msgspec.Struct):
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Call(msgspec.Struct):
+    params: _Params
+
+
+class Judge:
+    """One configuration's decisions on messages, each of them written down."""
+
+    def __init__(self, gate: Gatekeeper, record: Record, new_id: Callable[[], str]) -> None:
+        """`new_id` gives correlation ids."""
+        self._gate, self._record, self._new_id = gate, record, new_id
+
+    def judge(
+        self,
+        source: Source,
+        http: HttpRequest,
+        read: Message,
+        raw: bytes,
+        now: float,
+        *,
+        alone: bool = True,
+    ) -> GoesOn | Answered:
+        """Judge `read`, whose bytes are `raw`; `alone` is false for a member of a batch."""
+        match read:
+            case Response():
+                return GoesOn()
+            case Notification():
+                if self._known(source, read.method):
+                    return GoesOn()
+                return self._refused(read, 400, message.METHOD_NOT_FOUND, _unknown(read))
+            case Request():
+                if alone and (told := headers.mismatch(http, read)) is not None:
+                    return self._refused(read, 400, answers.HEADER_MISMATCH, told)
+                if not self._known(source, read.method):
+                    status = 404 if read.modern else 200
+                    return self._refused(read, status, message.METHOD_NOT_FOUND, _unknown(read))
+                return (
+                    self._gated(source, http, read, raw, now, alone) if read.targets else GoesOn()
+                )
+
+    def _known(self, source: Source, method: str) -> bool:
+        return method in KNOWN or method in source.passthrough_methods
+
+    def _gated(
+        self, source: Source, http: HttpRequest, read: Request, raw: bytes, now: float, alone: bool
+    ) -> GoesOn | Answered:
+        correlation = self._new_id()
+        if self._record.log.stuck:
+            text = "the log cannot be written, and no call goes unlogged: try again later"
+            self._record.metrics.errors.labels("log_stuck", read.method).inc()
+            return Answered(503, answers.error(read.id, answers.OVERLOADED, text))
+        judged = tuple(
+            self._settled(decision, alone) for decision in self._gate.judge(source, read, now)
+        )
+        arguments = bytes(msgspec.json.decode(raw, type=_Call).params.arguments)
+        meta = read.params.get("_meta") or {}
+        trace = http.header("traceparent") or meta.get("traceparent")
+        stopped = next((decision for decision in judged if not decision.goes_on), None)
+        for target, decision in zip(read.targets, judged, strict=True):
+            if stopped is not None and decision.goes_on:
+                # The request goes nowhere if one of its targets may not be reached.
+                continue
+            self._record.decision(
+                read, target, source.id, decision, correlation, arguments,
+                trace if isinstance(trace, str) else None,
+            )  # fmt: skip
+        if stopped is None:
+            return GoesOn(judged)
+        deny_as = self._gate.config.governance.deny_as
+        return Answered(200, answers.refusal(read, stopped, correlation, deny_as))
+
+    def _settled(self, decision: Decision, alone: bool) -> Decision:
+        """A hold becomes a refusal where nobody can be asked."""
+        if decision.outcome is not Outcome.HOLD or decision.observed:
+            return decision
+        why = NO_APPROVER if alone else "which no batch can wait for: send it alone"
+        return dataclasses.replace(
+            decision,
+            outcome=Outcome.DENY,
+            gate=Gate.APPROVAL,
+            reason=f"{decision.reason}, {why}",
+        )
+
+    def _refused(
+        self, read: Request | Notification, status: int, code: int, reason: str
+    ) -> Answered:
+        self._record.refused(self._new_id(), status, reason, read.method)
+        id = read.id if isinstance(read, Request) else None
+        return Answered(status, answers.error(id, code, reason))
+
+
+def _unknown(read: Request | Notification) -> str:
+    return (
+        f"Method not found: `{ascii(read.method[:100])[1:-1]}` is of no known protocol revision "
+        "and not in the source's `passthrough_methods`"
+    )

@@ -1,0 +1,97 @@
+"""What the client reads when a call is not simply forwarded, as its protocol revision says it."""
+
+from typing import Any
+
+import orjson
+
+from thoughtgate_proxy.core import message
+from thoughtgate_proxy.core.config.values import DenyAs
+from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.message import Id, Request
+
+DECISION_META = "io.thoughtgate/decision"
+
+# JSON-RPC error codes of our own, outside the band that the specification reserves.
+RULE_DENIED, CEDAR_DENIED, REJECTED, TIMED_OUT = 40301, 40302, 40303, 40304
+LIMITED, UPSTREAM_DOWN, UPSTREAM_TIMED_OUT = 42901, 50201, 50401
+OVERLOADED = 50301
+HEADER_MISMATCH = -32020
+
+_CODES = {
+    Gate.FREEZE: RULE_DENIED,
+    Gate.RULES: RULE_DENIED,
+    Gate.LIMIT: LIMITED,
+    Gate.CEDAR: CEDAR_DENIED,
+    Gate.APPROVAL: REJECTED,
+    Gate.VISIBILITY: message.INVALID_PARAMS,
+}
+_ADVICE = {
+    Gate.FREEZE: "Asking again will not help until the operator lifts it.",
+    Gate.RULES: "Asking again will not help: do without this call, or tell the user.",
+    Gate.CEDAR: "Asking again with the same arguments will not help.",
+    Gate.APPROVAL: "Asking again will not help until an approver is set up: tell the user.",
+}
+
+
+def error(id: Id | None, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
+    """A JSON-RPC error response."""
+    body: dict[str, Any] = {"code": code, "message": text}
+    if data:
+        body["data"] = data
+    return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": body})
+
+
+def refusal(request: Request, decision: Decision, correlation: str, deny_as: DenyAs) -> bytes:
+    """The answer to a request that a gate did not let through.
+
+    A refused `tools/call` is a result that a model can read, unless `deny_as` wants an error;
+    whatever is hidden answers as the specification has it for what does not exist.
+    """
+    if decision.gate is Gate.VISIBILITY:
+        return error(request.id, message.INVALID_PARAMS, decision.reason)
+    subject = _subject(request)
+    text = f"ThoughtGate refused {subject}: {decision.reason}. {_advice(decision)}"
+    facts = facts_of(decision, correlation)
+    if request.method != "tools/call" or deny_as is DenyAs.ERROR:
+        return error(request.id, _CODES[decision.gate], text, {DECISION_META: facts})
+    result: dict[str, Any] = {
+        "content": [{"type": "text", "text": text}],
+        "isError": True,
+        "_meta": {DECISION_META: facts},
+    }
+    if request.modern:
+        result = {"resultType": "complete", **result}
+    return orjson.dumps({"jsonrpc": "2.0", "id": request.id, "result": result})
+
+
+def facts_of(decision: Decision, correlation: str) -> dict[str, Any]:
+    """A decision as machine-readable facts, for an answer's `_meta` and for the log."""
+    facts: dict[str, Any] = {
+        "outcome": decision.outcome.value,
+        "gate": decision.gate.value,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "match": decision.match,
+        "config": decision.config,
+        "correlation_id": correlation,
+    }
+    if decision.policies:
+        facts["policies"] = decision.policies
+    if decision.errors:
+        facts["errors"] = decision.errors
+    if decision.retry_after is not None:
+        facts["retry_after"] = round(decision.retry_after, 3)
+    if decision.outcome is Outcome.HOLD:
+        facts["workflow"] = decision.workflow
+    return facts
+
+
+def _advice(decision: Decision) -> str:
+    if decision.retry_after is not None:
+        return f"It can be asked again in {decision.retry_after:.0f} s."
+    return _ADVICE[decision.gate]
+
+
+def _subject(request: Request) -> str:
+    names = ", ".join(f"`{target.name[:200]}`" for target in request.targets)
+    return names or f"`{request.method}`"

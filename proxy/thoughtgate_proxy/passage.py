@@ -1,0 +1,228 @@
+"""A permitted request's way to its server, and the reply's way back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from thoughtgate_proxy.core import headers
+from thoughtgate_proxy.core.decision import Decision
+from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
+from thoughtgate_proxy.core.message import Request
+from thoughtgate_proxy.core.methods import LISTINGS
+from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.core.routing import Route
+from thoughtgate_proxy.mcp import answers, event_stream, listings, replies
+from thoughtgate_proxy.mcp.replies import Expected
+from thoughtgate_proxy.telemetry.record import Record
+from thoughtgate_proxy.upstream.client import Upstream
+from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
+from thoughtgate_proxy.upstream.reply import ReplyBody, UpstreamReply
+
+_JSON = [("content-type", headers.JSON)]
+# The old transport tells its endpoint at once; a listening stream may well be silent for hours.
+_ENDPOINT_SECONDS = 1.0
+
+
+class Passage:
+    """One request on its way through; its configuration is the one that judged it."""
+
+    def __init__(
+        self, gate: Gatekeeper, upstream: Upstream, where: Route, http: HttpRequest, record: Record
+    ) -> None:
+        self._gate, self._upstream, self._http, self._record = gate, upstream, http, record
+        self.source, self._target = where.source, where.target
+
+    async def post(
+        self,
+        body: bytes,
+        decisions: Sequence[Decision],
+        asked: Sequence[Request],
+        ours: Sequence[bytes] = (),
+    ) -> HttpReply:
+        """Send `body`, which holds the requests `asked`, and give the reply as it may be seen.
+
+        `ours` are answers of our own to other members of the same batch: they join the reply.
+        """
+        permit = self._gate.permit(self.source, "POST", self._target, body, decisions)
+        reply = await self._send(permit, asked)
+        if isinstance(reply, HttpReply):
+            return reply
+        expected = self._expected(asked)
+        kind = headers.media_type(reply.header("content-type"))
+        if kind == headers.EVENT_STREAM:
+            return _stream(reply, replies.events(_pieces(reply.body), expected, ours))
+        if ours and not reply.body and reply.status < 300:
+            return HttpReply(200, _JSON, _array(ours))
+        if kind == headers.JSON and (expected.listing or (ours and reply.status == 200)):
+            return await self._whole(reply, expected, ours)
+        if expected.listing and reply.status < 300:
+            return await self._whole(reply, expected, ours)
+        return _as_it_is(reply)
+
+    async def listen(self) -> HttpReply:
+        """Open the client's listening stream (GET, revisions before 2026-07-28)."""
+        reply = await self._send(self._gate.permit(self.source, "GET", self._target), ())
+        if isinstance(reply, HttpReply) or reply.status >= 300:
+            return reply if isinstance(reply, HttpReply) else _as_it_is(reply)
+        if headers.media_type(reply.header("content-type")) != headers.EVENT_STREAM:
+            reply.close()
+            return self._failed(502, "the server answered a GET with something else than events")
+        pieces = _pieces(reply.body)
+        if not {"mcp-session-id", "mcp-protocol-version"} & {
+            name for name, _ in self._http.headers
+        }:
+            first, pieces = await _peek(pieces)
+            if first is not None and event_stream.field(first, b"event") == b"endpoint":
+                reply.close()
+                return self._failed(
+                    501,
+                    "this server speaks the HTTP+SSE transport of revision 2024-11-05, which is "
+                    "not supported; it needs streamable HTTP",
+                )
+        return _stream(reply, replies.events(pieces, self._expected(None)))
+
+    async def plain(self) -> HttpReply:
+        """Send a request without a message: the end of a session, or a read of metadata."""
+        reply = await self._send(
+            self._gate.permit(self.source, self._http.method, self._target), ()
+        )
+        return reply if isinstance(reply, HttpReply) else _as_it_is(reply)
+
+    async def _send(self, permit: Permit, asked: Sequence[Request]) -> UpstreamReply | HttpReply:
+        metrics, begun = self._record.metrics, time.perf_counter()
+        try:
+            reply = await self._upstream.send(permit, headers.upstream(self._http))
+        except UpstreamError as error:
+            metrics.upstream_requests.labels(self.source.id, "none").inc()
+            return self._no_reply(error, asked)
+        metrics.upstream_seconds.observe(time.perf_counter() - begun)
+        metrics.upstream_requests.labels(self.source.id, str(reply.status)).inc()
+        if 300 <= reply.status < 400 and reply.status != 304:
+            reply.close()
+            return self._failed(
+                502,
+                f"the server answered with a redirect ({reply.status}), which is not followed: "
+                "the source's `url` must be the final one",
+                asked,
+            )
+        if reply.status == 404 and self._target == "/":
+            self._record.hint_path(self.source.id)
+        return reply
+
+    def _no_reply(self, error: UpstreamError, asked: Sequence[Request]) -> HttpReply:
+        timed_out = isinstance(error, UpstreamTimedOut)
+        method = asked[0].method if asked else ""
+        self._record.upstream_failed(
+            self.source.id, method, str(error), "upstream_timeout" if timed_out else "upstream_down"
+        )
+        text = (
+            "the MCP server did not answer in time"
+            if timed_out
+            else (
+                "the MCP server gave no reply" if error.sent else "the MCP server cannot be reached"
+            )
+        )
+        if error.sent:
+            text += "; whether it acted on the request is unknown, and it was not sent again"
+        code = answers.UPSTREAM_TIMED_OUT if timed_out else answers.UPSTREAM_DOWN
+        id = asked[0].id if len(asked) == 1 else None
+        return HttpReply(504 if timed_out else 502, _JSON, answers.error(id, code, text))
+
+    def _failed(self, status: int, text: str, asked: Sequence[Request] = ()) -> HttpReply:
+        method = asked[0].method if asked else ""
+        self._record.upstream_failed(self.source.id, method, text, f"upstream_{status}")
+        id = asked[0].id if len(asked) == 1 else None
+        return HttpReply(status, _JSON, answers.error(id, answers.UPSTREAM_DOWN, text))
+
+    async def _whole(
+        self, reply: UpstreamReply, expected: Expected, ours: Sequence[bytes]
+    ) -> HttpReply:
+        """A JSON reply that must be seen whole, filtered and joined by our own answers."""
+        try:
+            body = await _read(reply.body, expected.limit)
+        except ReplyCut as error:
+            self._record.upstream_failed(self.source.id, "", str(error), "upstream_cut")
+            body = answers.error(None, answers.UPSTREAM_DOWN, "the server's reply was cut short")
+            return HttpReply(502, _JSON, body)
+        if body is None:
+            body = replies.unreadable(f"it is longer than {expected.limit} bytes", expected.ids)
+        elif expected.listing:
+            body = replies.listing(body, expected)
+        if ours:
+            body = _array([*listings.members(body), *ours])
+        same = [(k, v) for k, v in reply.headers if k not in ("content-encoding", "content-type")]
+        passed = headers.downstream(same, same_body=False)
+        return HttpReply(reply.status, [*passed, *_JSON], body)
+
+    def _expected(self, asked: Sequence[Request] | None) -> Expected:
+        visibility, metrics = self._gate.visibility(self.source), self._record.metrics
+        return Expected(
+            ids=None if asked is None else frozenset(request.id for request in asked),
+            listing=any(request.method in LISTINGS for request in asked or ()),
+            shows=visibility.shows,
+            shows_all=visibility.shows_all,
+            limit=self._gate.config.limits.listing_reply_bytes,
+            learn=metrics.learn,
+            dropped=lambda: metrics.errors.labels("unasked_reply", "").inc(),
+        )
+
+
+def _as_it_is(reply: UpstreamReply) -> HttpReply:
+    passed = headers.downstream(reply.headers, same_body=True)
+    return HttpReply(reply.status, passed, reply.body, reply.close)
+
+
+def _stream(reply: UpstreamReply, events: AsyncIterator[bytes]) -> HttpReply:
+    passed = headers.downstream(reply.headers, same_body=False)
+    return HttpReply(reply.status, passed, events, reply.close)
+
+
+def _array(members: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(members) + b"]"
+
+
+async def _read(body: bytes | ReplyBody, limit: int) -> bytes | None:
+    """The whole body; None, and the rest given up, if it is longer than `limit` bytes."""
+    if isinstance(body, bytes):
+        return body if len(body) <= limit else None
+    whole = bytearray()
+    async for piece in body:
+        whole += piece
+        if len(whole) > limit:
+            body.close()
+            return None
+    return bytes(whole)
+
+
+async def _pieces(body: bytes | ReplyBody) -> AsyncIterator[bytes]:
+    if isinstance(body, bytes):
+        yield body
+        return
+    async for piece in body:
+        yield piece
+
+
+async def _peek(pieces: AsyncIterator[bytes]) -> tuple[bytes | None, AsyncIterator[bytes]]:
+    """The first piece, if it comes soon, and all of the pieces."""
+    task = asyncio.ensure_future(_next(pieces))
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        await asyncio.wait({task}, timeout=_ENDPOINT_SECONDS)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+
+    async def all_of_them() -> AsyncIterator[bytes]:
+        first = await task
+        if first is not None:
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    come = task.done() and task.exception() is None
+    return task.result() if come else None, all_of_them()
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(pieces, None)

@@ -1,0 +1,136 @@
+"""The way of a request: read once, judged, and only then sent on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from thoughtgate_proxy.core import headers, message
+from thoughtgate_proxy.core.decision import Decision
+from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.http import HttpRefused, HttpReply, HttpRequest
+from thoughtgate_proxy.core.message import Batch, Malformed, Request
+from thoughtgate_proxy.core.routing import Route, route, well_known
+from thoughtgate_proxy.judge import Answered, Judge
+from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.passage import Passage
+from thoughtgate_proxy.telemetry.record import Record
+from thoughtgate_proxy.upstream.client import Upstream
+
+# The revisions that have batches; a client that names none speaks the first of them.
+_BATCHES = (None, "2024-11-05", "2025-03-26")
+_JSON = [("content-type", headers.JSON)]
+_ALLOW = [("allow", "POST, GET, DELETE")]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A configuration with its connections; a reload replaces the whole."""
+
+    gate: Gatekeeper
+    upstreams: Mapping[str, Upstream]
+
+
+class Pipeline:
+    """Takes each request of the agent to its answer."""
+
+    def __init__(
+        self,
+        in_force: InForce,
+        record: Record,
+        *,
+        loopback_only: bool,
+        new_id: Callable[[], str],
+    ) -> None:
+        """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids."""
+        self.in_force = in_force
+        self._record = record
+        self._loopback_only = loopback_only
+        self._new_id = new_id
+        self._now = asyncio.get_running_loop().time
+
+    async def handle(self, http: HttpRequest) -> HttpReply:
+        """Answer one request; raises only when it is cancelled."""
+        in_force = self.in_force
+        try:
+            headers.check(http, loopback_only=self._loopback_only)
+            match http.method:
+                case "POST":
+                    return await self._post(in_force, http)
+                case "GET":
+                    return await self._get(in_force, http)
+                case "DELETE":
+                    if http.header("mcp-session-id") is None:
+                        raise HttpRefused(400, "DELETE ends a session: `Mcp-Session-Id` is missing")
+                    return await self._passage(in_force, http).plain()
+            raise HttpRefused(
+                405, f"`{http.method[:20]}`: allowed are POST, GET and DELETE", _ALLOW
+            )
+        except HttpRefused as refused:
+            return self._refused(refused)
+        except Exception as error:  # noqa: BLE001  whatever we got wrong, nothing may pass by it
+            correlation = self._new_id()
+            self._record.broken(correlation, error)
+            text = f"ThoughtGate failed and let nothing pass (correlation {correlation})"
+            return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
+
+    async def _get(self, in_force: InForce, http: HttpRequest) -> HttpReply:
+        metadata = well_known(http.target, in_force.gate.config.enabled_sources)
+        if metadata is not None:
+            return await self._passage(in_force, http, metadata).plain()
+        if not headers.accepts_events(http):
+            raise HttpRefused(
+                405, "GET is for event streams alone: `Accept: text/event-stream`", _ALLOW
+            )
+        return await self._passage(in_force, http).listen()
+
+    async def _post(self, in_force: InForce, http: HttpRequest) -> HttpReply:
+        headers.check_json(http)
+        passage = self._passage(in_force, http)
+        limits = in_force.gate.config.limits
+        judge = Judge(in_force.gate, self._record, self._new_id)
+        try:
+            read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
+        except Malformed as error:
+            self._record.refused(self._new_id(), 400, error.reason)
+            return HttpReply(400, _JSON, answers.error(error.id, error.code, error.reason))
+        if isinstance(read, Batch):
+            return await self._batch(http, passage, judge, read)
+        ruling = judge.judge(passage.source, http, read, http.body, self._now())
+        if isinstance(ruling, Answered):
+            return HttpReply(ruling.status, _JSON, ruling.body)
+        asked = [read] if isinstance(read, Request) else []
+        return await passage.post(http.body, ruling.decisions, asked)
+
+    async def _batch(
+        self, http: HttpRequest, passage: Passage, judge: Judge, batch: Batch
+    ) -> HttpReply:
+        """Send on the members that may go on; answer the others in the same reply."""
+        if http.header("mcp-protocol-version") not in _BATCHES:
+            raise HttpRefused(400, "this protocol revision has no batches: send one message a POST")
+        sent: list[bytes] = []
+        asked: list[Request] = []
+        decisions: list[Decision] = []
+        ours: list[bytes] = []
+        for read, raw in batch.members:
+            ruling = judge.judge(passage.source, http, read, raw, self._now(), alone=False)
+            if isinstance(ruling, Answered):
+                ours.append(ruling.body)
+                continue
+            sent.append(raw)
+            decisions.extend(ruling.decisions)
+            if isinstance(read, Request):
+                asked.append(read)
+        if not sent:
+            return HttpReply(200, _JSON, b"[" + b",".join(ours) + b"]")
+        body = b"[" + b",".join(sent) + b"]" if ours else http.body
+        return await passage.post(body, decisions, asked, ours)
+
+    def _passage(self, in_force: InForce, http: HttpRequest, where: Route | None = None) -> Passage:
+        where = where or route(http.target, in_force.gate.config.enabled_sources)
+        upstream = in_force.upstreams[where.source.id]
+        return Passage(in_force.gate, upstream, where, http, self._record)
+
+    def _refused(self, refused: HttpRefused) -> HttpReply:
+        self._record.refused(self._new_id(), refused.status, refused.reason)
+        body = answers.error(None, message.INVALID_REQUEST, refused.reason)
+        return HttpReply(refused.status, [*_JSON, *refused.headers], body)

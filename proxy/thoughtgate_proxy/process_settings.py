@@ -1,0 +1,72 @@
+"""The settings of the process, from its environment: all mistakes at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from thoughtgate_proxy.telemetry.log import Level
+
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+class SettingsRefused(Exception):
+    """The environment is wrong; `mistakes` has a line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """Where the process listens and keeps its things. `grace` is the pod's, in seconds."""
+
+    outbound_port: int
+    inbound_port: int
+    admin_port: int
+    bind: tuple[str, ...]
+    labels: Path
+    state_dir: Path
+    log_level: Level
+    grace: float
+    pod: str | None
+    namespace: str | None
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether only this pod can reach the proxy."""
+        return set(self.bind) <= {*LOOPBACK, "localhost"}
+
+
+def read(environ: Mapping[str, str]) -> ProcessSettings:
+    """Read the environment. Raises `SettingsRefused`."""
+    mistakes: list[str] = []
+
+    def whole(name: str, default: int, most: int) -> int:
+        text = environ.get(name) or str(default)
+        if text.isascii() and text.isdecimal() and int(text) <= most:
+            return int(text)
+        mistakes.append(f"{name}: `{text[:50]}`, allowed is a whole number from 0 to {most}")
+        return default
+
+    level = (environ.get("THOUGHTGATE_LOG_LEVEL") or "info").upper()
+    if level not in Level.__members__:
+        allowed = ", ".join(name.lower() for name in Level.__members__)
+        mistakes.append(f"THOUGHTGATE_LOG_LEVEL: `{level.lower()[:50]}`, allowed are {allowed}")
+        level = "INFO"
+    bind = environ.get("THOUGHTGATE_BIND") or ",".join(LOOPBACK)
+    settings = ProcessSettings(
+        outbound_port=whole("THOUGHTGATE_OUTBOUND_PORT", 7467, 65535),
+        inbound_port=whole("THOUGHTGATE_INBOUND_PORT", 7468, 65535),
+        admin_port=whole("THOUGHTGATE_ADMIN_PORT", 7469, 65535),
+        bind=tuple(host.strip() for host in bind.split(",") if host.strip()),
+        labels=Path(environ.get("THOUGHTGATE_LABELS") or "/etc/podinfo/labels"),
+        state_dir=Path(environ.get("THOUGHTGATE_STATE_DIR") or "/var/lib/thoughtgate"),
+        log_level=Level[level],
+        grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
+        pod=environ.get("POD_NAME") or None,
+        namespace=environ.get("POD_NAMESPACE") or None,
+    )
+    if mistakes:
+        raise SettingsRefused(mistakes)
+    return settings

@@ -1,0 +1,80 @@
+"""Takes a changed configuration into force, and keeps the good one when the new one is bad."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from thoughtgate_proxy import config_file
+from thoughtgate_proxy.config_file import Loaded
+from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.telemetry.log import Level, Log
+
+_SECONDS = 1.0
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class Reloader:
+    """Looks at the files once a second: inotify misses the kubelet's swap on some file systems."""
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        loaded: Loaded,
+        take: Callable[[Loaded], None],
+        log: Log,
+    ) -> None:
+        """`take` puts a good configuration in force; it may refuse with `ConfigRefused`."""
+        self._path, self._environ, self._take, self._log = path, environ, take, log
+        self._loaded = loaded
+        self._stamp = self._now()
+        self.mistakes: tuple[str, ...] = ()
+        """What is wrong with the newest version, if it was refused."""
+
+    async def watch(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await asyncio.sleep(_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Reload if anything changed since the last look."""
+        stamp = self._now()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            loaded = config_file.load(self._path, self._environ)
+            if loaded.digest != self._loaded.digest:
+                self._take(loaded)
+        except ConfigRefused as refused:
+            self.mistakes = tuple(map(str, refused.mistakes))
+            self._log.event(
+                "the changed configuration is refused; the last good one stays in force",
+                Level.ERROR,
+                mistakes=self.mistakes,
+                config=self._loaded.digest,
+            )
+            return
+        self.mistakes = ()
+        if loaded.digest != self._loaded.digest:
+            self._loaded = loaded
+            # The files to look at may be others now.
+            self._stamp = self._now()
+            self._log.event("configuration in force", config=loaded.digest, reload=True)
+
+    def _now(self) -> Stamp:
+        """Names, inodes, times and sizes of every file that went in, and of their folders."""
+        files = {self._path, *(Path(policy.file) for policy in self._loaded.policies.policies)}
+        places = files | {file.parent for file in files} | {self._path.parent / "..data"}
+        return tuple(sorted(_stamp(place) for place in places))
+
+
+def _stamp(place: Path) -> tuple[str, int, int, int]:
+    try:
+        stat = os.stat(place)  # noqa: PTH116  follows links, as the reading does
+    except OSError:
+        return (str(place), 0, 0, 0)
+    return (str(place), stat.st_ino, stat.st_mtime_ns, stat.st_size)

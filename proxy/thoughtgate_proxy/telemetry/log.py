@@ -1,0 +1,100 @@
+"""One JSON object a line on standard output, without ever waiting for whoever reads it."""
+
+import asyncio
+import os
+import select
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import orjson
+
+# Linux lets this much through a pipe whole or not at all; a pipe that polls writable has room.
+_PIPE_BUF = 4096
+_RETRY_SECONDS = 0.02
+
+
+class Level(Enum):
+    """What is worth a line, from everything to little."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+class Log:
+    """Lines wait in memory, at most `limit` bytes of them, while standard output is stuck."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        *,
+        level: Level = Level.INFO,
+        fd: int = 1,
+        limit: int = 1 << 20,
+    ) -> None:
+        """`now` gives the time in seconds since the epoch."""
+        self._now, self._level, self._fd, self._limit = now, level, fd, limit
+        self._waiting = bytearray()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a further line might not fit: a gated call must not go unlogged."""
+        return len(self._waiting) >= self._limit
+
+    def event(self, message: str, level: Level = Level.INFO, **facts: Any) -> None:
+        """Write one line, `facts` being JSON values. Dropped only if too much waits already."""
+        if level.value < self._level.value:
+            return
+        self.always(message, level, **facts)
+
+    def always(self, message: str, level: Level = Level.INFO, **facts: Any) -> None:
+        """Write one line whatever the level: a decision is not a matter of verbosity."""
+        if len(self._waiting) >= 2 * self._limit:
+            return
+        line = {"time": _written(self._now()), "level": level.name.lower(), "message": message}
+        self._waiting += orjson.dumps(line | facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        if self._loop is None:
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self.flush()
+                return
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._write)
+
+    def flush(self) -> None:
+        """Write what can be written at once; for the end of the process."""
+        self._drain()
+
+    def _write(self) -> None:
+        self._scheduled = False
+        self._drain()
+        if self._waiting and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_later(_RETRY_SECONDS, self._write)
+
+    def _drain(self) -> None:
+        while self._waiting and self._poll.poll(0):
+            try:
+                written = os.write(self._fd, self._waiting[:_PIPE_BUF])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._waiting.clear()  # the reader is gone: nobody will ever see these lines
+                return
+            del self._waiting[:written]
+
+
+def _written(seconds: float) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + (
+        f"{int(seconds * 1000) % 1000:03d}Z"
+    )

@@ -1,0 +1,104 @@
+"""What is written down of each message: one log line a decision, and its counts."""
+
+import hashlib
+import os
+from traceback import extract_tb
+from typing import Any
+
+from thoughtgate_proxy.core.decision import Decision, Outcome
+from thoughtgate_proxy.core.identity import Identity
+from thoughtgate_proxy.core.message import Request, Target
+from thoughtgate_proxy.telemetry.log import Level, Log
+from thoughtgate_proxy.telemetry.metrics import Metrics, known_method
+
+
+class Record:
+    """The log and the metrics of one process, for one principal."""
+
+    def __init__(self, log: Log, metrics: Metrics, identity: Identity) -> None:
+        self.log, self.metrics = log, metrics
+        self._who = {
+            "principal": identity.agent,
+            "namespace": identity.namespace,
+            "pod": identity.pod,
+        }
+        self._hinted: set[str] = set()
+        # Of this process alone: equal arguments show as equal, and none can be guessed.
+        self._key = os.urandom(32)
+
+    def decision(
+        self,
+        request: Request,
+        target: Target,
+        source: str,
+        decision: Decision,
+        correlation: str,
+        arguments: bytes,
+        trace: str | None,
+    ) -> None:
+        """Log and count one decision, before anything is done about it.
+
+        `arguments` are the bytes of the arguments as they stood in the request.
+        """
+        outcome = Outcome.FORWARD if decision.observed else decision.outcome
+        facts: dict[str, Any] = {
+            "outcome": outcome.value,
+            "gate": decision.gate.value,
+            "method": request.method,
+            "source": source,
+            "kind": target.kind.value,
+            "name": target.name,
+            "reason": decision.reason,
+            "rule": decision.rule,
+            "match": decision.match,
+            "config": decision.config,
+            "correlation_id": correlation,
+            **self._who,
+        }
+        if decision.policies:
+            facts["policies"] = decision.policies
+        if decision.errors:
+            facts["errors"] = decision.errors
+        if decision.observed:
+            facts["observed"] = decision.outcome.value
+        if arguments:
+            digest = hashlib.blake2b(arguments, key=self._key, digest_size=12)
+            facts["arguments_digest"] = digest.hexdigest()
+        if trace:
+            facts["traceparent"] = trace
+        self.log.always("decision", **facts)
+        self.metrics.decisions.labels(decision.gate.value, decision.outcome.value).inc()
+
+    def refused(
+        self, correlation: str, status: int, reason: str, method: str | None = None
+    ) -> None:
+        """Log and count a request that was not understood, or that had no place."""
+        facts = {"status": status, "reason": reason, "correlation_id": correlation, **self._who}
+        if method is not None:
+            facts["method"] = method[:100]
+        self.log.always("refused", Level.WARNING, **facts)
+        self.metrics.errors.labels(f"http_{status}", known_method(method or "")).inc()
+
+    def upstream_failed(self, source: str, method: str, reason: str, kind: str) -> None:
+        """Log and count a server that gave no reply, or none that can be passed on."""
+        facts = {"source": source, "method": method, "reason": reason, "kind": kind}
+        self.log.event("upstream failed", Level.WARNING, **facts)
+        self.metrics.errors.labels(kind, known_method(method) if method else "").inc()
+
+    def broken(self, correlation: str, error: Exception) -> None:
+        """Log and count a mistake of ours, with where it happened and no data of anybody's."""
+        place = [
+            f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in extract_tb(error.__traceback__)
+        ]
+        self.log.always(
+            "internal error", Level.ERROR,
+            error=type(error).__name__, place=place, correlation_id=correlation, **self._who,
+        )  # fmt: skip
+        self.metrics.errors.labels("internal", "").inc()
+
+    def hint_path(self, source: str) -> None:
+        """Say once for each source that its server knows nothing at the root."""
+        if source not in self._hinted:
+            self._hinted.add(source)
+            hint = "the server answered 404 for `/`: set a path in the source's `url`"
+            self.log.event(hint, Level.WARNING, source=source)

@@ -1,0 +1,125 @@
+"""Sends what a Permit allows to a source's server, over a small pool of connections."""
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, Connection
+from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
+from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
+from thoughtgate_proxy.upstream.reply import UpstreamReply
+
+_MOST_IDLE = 128
+
+
+class Upstream:
+    """The connections to one source."""
+
+    def __init__(self, source: Source, folder: Path, environ: Mapping[str, str]) -> None:
+        """`folder` is where relative paths start. Raises `CredentialMissing`, OSError."""
+        url = urlsplit(source.url)
+        self._source = source
+        self._credentials = SourceHeaders(source, folder, environ)
+        self._tls: ssl.SSLContext | None = None
+        if url.scheme == "https":
+            ca_file = str(folder / source.ca_file) if source.ca_file else None
+            self._tls = ssl.create_default_context(cafile=ca_file)
+        assert url.hostname is not None  # noqa: S101  the configuration has only absolute URLs
+        self._host, self._port = url.hostname, url.port or (443 if self._tls else 80)
+        self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
+        self._idle: list[Connection] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def send(self, permit: Permit, headers: Iterable[tuple[str, str]]) -> UpstreamReply:
+        """Send the permitted request with `headers`, once. Raises `UpstreamError`.
+
+        The source's own headers win over the client's; `Host` and the length are ours.
+        """
+        if permit.source.id != self._source.id:
+            raise ValueError(f"a permit for `{permit.source.id}`, not for `{self._source.id}`")
+        try:
+            own = self._credentials.current()
+        except CredentialMissing as error:
+            raise UpstreamError(str(error), sent=False) from error
+        request = self._request(permit, headers, own)
+        connection = self._reuse() or await self._connect()
+        return await connection.exchange(request, self._source.timeouts.response)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use end with their replies."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _request(
+        self,
+        permit: Permit,
+        headers: Iterable[tuple[str, str]],
+        own: list[tuple[str, str]],
+    ) -> bytes:
+        replaced = self._credentials.names
+        lines = [f"{permit.method} {permit.target} HTTP/1.1\r\nhost: ".encode("latin-1")]
+        lines.append(self._authority)
+        lines.extend(
+            f"\r\n{name}: {value}".encode("latin-1")
+            for name, value in headers
+            if name not in replaced
+        )
+        lines.extend(f"\r\n{name}: {value}".encode("latin-1") for name, value in own)
+        if permit.method == "POST":
+            lines.append(b"\r\ncontent-length: %d" % len(permit.body))
+        lines.append(b"\r\n\r\n")
+        lines.append(permit.body)
+        return b"".join(lines)
+
+    def _reuse(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._idle) >= _MOST_IDLE:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle too long, so that the server need not."""
+        self._sweeper = None
+        old, self._idle = self._idle, []
+        for connection in old:
+            if connection.expired():
+                connection.abort()
+            else:
+                self._idle.append(connection)
+        if self._idle:
+            self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+
+    async def _connect(self) -> Connection:
+        limit = self._source.timeouts.connect
+        try:
+            async with asyncio.timeout(limit):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(self._keep),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except TimeoutError as error:
+            raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
+        except (OSError, ssl.SSLError) as error:
+            raise UpstreamError(f"no connection: {error}", sent=False) from error
+        return connection

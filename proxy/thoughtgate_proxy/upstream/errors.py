@@ -1,0 +1,17 @@
+"""How an upstream can fail; the messages are for the log, and hold no secrets."""
+
+
+class UpstreamError(Exception):
+    """The upstream gave no reply.
+
+    `sent` tells whether any byte of the request was written: if so, the server may have acted on
+    it, and nothing may send it again.
+    """
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class UpstreamTimedOut(UpstreamError):
+    """No connection, or no reply, within the source's timeouts."""
