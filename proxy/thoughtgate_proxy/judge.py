@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from thoughtgate_proxy.core import headers, message
-from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.config.values import Kind, Source
 from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.http import HttpRequest
@@ -24,6 +24,7 @@ class GoesOn:
     """The message may be sent, on the strength of `decisions` (none if its method is ungated)."""
 
     decisions: tuple[Decision, ...] = ()
+    status_word = "forwarded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Answered:
 
     status: int
     body: bytes
+    status_word = "refused"
 
 
 class _Params(msgspec.Struct):
@@ -60,6 +62,16 @@ class Judge:
         alone: bool = True,
     ) -> GoesOn | Answered:
         """Judge `read`, whose bytes are `raw`; `alone` is false for a member of a batch."""
+        ruling = self._ruling(source, http, read, raw, now, alone)
+        method = "" if isinstance(read, Response) else read.method
+        targets = read.targets if isinstance(read, Request) else ()
+        name = targets[0].name if targets and targets[0].kind is Kind.TOOL else None
+        self._record.metrics.request(method, name, ruling.status_word)
+        return ruling
+
+    def _ruling(
+        self, source: Source, http: HttpRequest, read: Message, raw: bytes, now: float, alone: bool
+    ) -> GoesOn | Answered:
         match read:
             case Response():
                 return GoesOn()

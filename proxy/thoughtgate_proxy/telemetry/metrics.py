@@ -87,4 +87,4 @@ class Metrics:
 
 def known_method(method: str) -> str:
     """`method` if a revision has it; an agent must not be able to make up labels."""
-    return method if method in KNOWN else OTHER
+    return method if method in KNOWN or not method else OTHER
