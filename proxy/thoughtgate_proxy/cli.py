@@ -1,7 +1,6 @@
 """The command `thoughtgate-proxy`: run the proxy, or check its configuration offline."""
 
 import argparse
-import importlib.metadata
 import os
 import sys
 from collections import Counter
@@ -29,8 +28,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="thoughtgate-proxy", description=__doc__)
-    version = importlib.metadata.version("thoughtgate")
-    parser.add_argument("--version", action="version", version=f"thoughtgate-proxy {version}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="say the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve until SIGTERM")
     run.add_argument(
@@ -48,6 +46,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked, as that alone would load much of the network."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"thoughtgate-proxy {version('thoughtgate')}")
+        parser.exit()
 
 
 def _check(file: str, environ: Mapping[str, str]) -> int:

@@ -95,6 +95,8 @@ def _load(
                 continue  # two globs may well meet
             read.add(shown)
             raw = _cedar_bytes(file, shown, place, reading.findings)
+            if raw is None:
+                continue
             left -= len(raw)
             if left < 0:
                 reading.findings.mistake(
@@ -108,8 +110,9 @@ def _load(
         place, pattern = reading.schema_file
         for shown, file in _matching(pattern, folders, place, reading.findings)[:1]:
             raw = _cedar_bytes(file, shown, place, reading.findings)
-            digest.update(b"\0schema\0%b\0%b" % (os.fsencode(shown), raw))
-            schema = CedarText(shown, str(folder / shown), raw.decode())
+            if raw is not None:
+                digest.update(b"\0schema\0%b\0%b" % (os.fsencode(shown), raw))
+                schema = CedarText(shown, str(folder / shown), raw.decode())
     config, policies, warnings = finished(reading, texts, schema)
     return Loaded(config, policies, digest.hexdigest(), warnings)
 
@@ -156,8 +159,8 @@ def _meant(file: Path, base: Path) -> bool:
     return not versions and not file.name.startswith(".")
 
 
-def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> bytes:
-    """A Cedar file's bytes, or none after noting why."""
+def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> bytes | None:
+    """A Cedar file's bytes, or None after noting why."""
     try:
         raw = _read(file)
         raw.decode()
@@ -168,7 +171,7 @@ def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> by
         findings.mistake(place, f"{found(shown)}: line {line} is not UTF-8")
     else:
         return raw
-    return b""
+    return None
 
 
 def _read(path: Path) -> bytes:

@@ -143,7 +143,7 @@ def _never_applies(statement: Statement, policy: Mapping[str, Any]) -> Iterator[
             asked = [f'Action::"{action}"' for action in ACTIONS]
             message = (
                 f"the gate never asks for {found(f'{kind}::{quoted}')}, so the policy never "
-                f"applies; allowed: {listed(asked)}{nearest(name.title(), ACTIONS)}"
+                f"applies; allowed: {listed(asked)}{nearest(name, ACTIONS)}"
             )
             yield _offset(statement, quoted), message
 
@@ -196,7 +196,7 @@ def _checked(loaded: CedarPolicies, schema: CedarText) -> Iterator[Mistake]:
     whole = Statement(schema.text, 0, tuple(tokens(schema.text)))
     try:
         if deep := too_deep(whole.tokens, "([{<", ")]}>"):
-            raise ValueError(deep)  # noqa: TRY301  Cedar would crash on it
+            raise ValueError(deep)
         parse(schema.text)
     except ValueError as error:
         message = str(error).removeprefix("error parsing schema: ")

@@ -100,14 +100,16 @@ def _statement(text: str, held: list[Token]) -> Statement:
 def culprit(statement: Statement, error: str, parse: Callable[[str], object]) -> int:
     """The offset in the statement that Cedar's `error` is about, else 0.
 
-    `parse` raises ValueError. A text cut off before the wrong token is only incomplete, so the
-    first token with which it is more than that is the wrong one.
+    `parse` raises ValueError. A text cut off before the wrong token is whole or only incomplete,
+    so the first token with which it is neither is the wrong one.
     """
+    if error.startswith(_ENDS_TOO_EARLY) and statement.tokens:
+        return statement.tokens[-1].start
     if error.startswith(("unexpected token", "invalid token")):
         low, high = 0, len(statement.tokens)
         while low + 1 < high:
             middle = (low + high) // 2
-            if _incomplete(statement.text[: statement.tokens[middle - 1].end], parse):
+            if _good_so_far(statement.text[: statement.tokens[middle - 1].end], parse):
                 low = middle
             else:
                 high = middle
@@ -121,12 +123,12 @@ def culprit(statement: Statement, error: str, parse: Callable[[str], object]) ->
     return 0
 
 
-def _incomplete(text: str, parse: Callable[[str], object]) -> bool:
+def _good_so_far(text: str, parse: Callable[[str], object]) -> bool:
     try:
         parse(text)
     except ValueError as error:
         return str(error).endswith(_ENDS_TOO_EARLY)
-    return False
+    return True
 
 
 def mark_at(text: str, offset: int) -> Mark:

@@ -34,7 +34,7 @@ class Mistake:
         return f"{one_line(self.file)}{position}: {place}{self.message}"
 
 
-class ConfigRefused(Exception):  # noqa: N818  it is an outcome, named so
+class ConfigRefused(Exception):
     """The configuration is not taken; `mistakes` holds every reason, in the file's order."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
@@ -85,7 +85,7 @@ def written(place: Place) -> str:
         elif _PLAIN_KEY.fullmatch(step):
             text += f".{step}" if text else step
         else:
-            text += f"[{found(step)[1:-1]!r}]"
+            text += f'["{found(step)[1:-1]}"]'
     return text
 
 
@@ -109,5 +109,6 @@ def listed(names: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion to end a message with, or nothing if no known name is near."""
-    near = difflib.get_close_matches(name[:64].lower(), list(known), n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    by_fold = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name[:64].casefold(), by_fold, n=1, cutoff=0.6)
+    return f"; did you mean `{by_fold[near[0]]}`?" if near else ""

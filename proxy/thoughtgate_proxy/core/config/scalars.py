@@ -30,7 +30,8 @@ _ISO_8601 = re.compile(
 def duration(text: str) -> float:
     """Seconds of `5m`, `1h30m`, `1h 30m`, `500ms`, `PT5M`."""
     match = _ISO_8601.fullmatch(text) or _DURATION.fullmatch(text)
-    if match is None or not any(match.groups()):
+    blanks = "  " in text or text != text.strip()
+    if match is None or not any(match.groups()) or blanks:
         hint = f"; a number needs its unit: `{text}s`" if re.fullmatch(r"\d{1,7}", text) else ""
         raise UnreadableError(f"a duration such as `90s`, `5m`, `1h30m` or `PT5M`{hint}")
     return sum(

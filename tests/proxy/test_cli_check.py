@@ -1,0 +1,84 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.test_config_reading import CONFIGS, MINIMAL
+from thoughtgate_proxy.cli import main
+
+REFERENCE = CONFIGS / "reference.yaml"
+
+
+def test_a_good_file_is_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(REFERENCE)], {}) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[:5] == [
+        "sources:   upstream (http://mcp-server:3000)",
+        "rules:     3 (2 approve, 1 deny)",
+        "default:   forward",
+        "workflows: default (slack)",
+        "policies:  none",
+    ]
+    assert err == (
+        f"warning: {REFERENCE}:21:5: approval.default: no `approvers`: anyone in the channel may "
+        "decide\n"
+    )
+
+
+def test_all_mistakes_go_to_standard_error_like_a_compilers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(MINIMAL + b"zzz: 1\naudit: {arguments: x}\n")
+    assert main(["check", str(path)], {}) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0].startswith(f"{path}:4:1: zzz: unknown key; allowed: ")
+    assert lines[1].startswith(f"{path}:5:20: audit.arguments: found `x`; allowed: ")
+    assert lines[2:] == ["2 mistakes"]
+
+
+def test_one_mistake_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none")], {}) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/none: no such file\n1 mistake\n"
+
+
+def test_standard_input_is_read_with_paths_from_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MINIMAL.replace(b"deny", b"policy") + b"cedar: {policies: transfer.cedar}\n"
+    monkeypatch.chdir(CONFIGS)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert main(["check", "-"], {}) == 0
+    assert "policies:  2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["check"], ["check", "a", "b"], ["chek", "a"], ["run", "--colour"]]
+)
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments, {})
+    assert stopped.value.code == 2
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"], {})
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("thoughtgate-proxy ")
+
+
+def test_checking_loads_nothing_of_the_network() -> None:
+    code = (
+        "import sys; from thoughtgate_proxy.cli import main; "
+        f"main(['check', {str(REFERENCE)!r}], {{}}); "
+        "print([m for m in ('aiohttp', 'asyncio', 'ssl', 'socket') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
