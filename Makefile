@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help setup demo test test-fast check lock cluster golden clean
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help:  ## list the commands
 
 setup: $(STAMP)  ## make the virtual environment from the locked requirements
 
-$(STAMP): requirements/dev.txt requirements/build.txt pyproject.toml
+$(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; set PYTHON=/path/to/it" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
@@ -22,8 +23,11 @@ $(STAMP): requirements/dev.txt requirements/build.txt pyproject.toml
 		{ apt-get update -q && apt-get install -y -q python3-venv; }; } || \
 		{ echo "this Python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/dev.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) install -q --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	@touch $@
+
+$(STAMP): $(VENV)/.requirements pyproject.toml
+	$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
@@ -48,7 +52,7 @@ golden: $(STAMP)  ## write the golden pods anew; read the difference before comm
 	$(BIN)/python -m tests.injector.golden
 
 lock: $(STAMP)  ## resolve the locked requirements anew
-	for extra in proxy injector dev; do \
+	for extra in proxy injector examples dev; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-emit-package thoughtgate \
 			--extra $$extra pyproject.toml -o requirements/$$extra.txt || exit; done
