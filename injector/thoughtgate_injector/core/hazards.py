@@ -29,13 +29,15 @@ def _of_pod(pod: Pod) -> list[str]:
     if "windows" in {system, *(selector.get(label) for label in _OS_LABELS)}:
         reasons.append("a windows pod cannot run the sidecar; allowed: linux")
     if pod.spec.host_network:
-        reasons.append("`spec.hostNetwork` is `true`, so that others share the port; allowed: none")
+        reasons.append(
+            "`spec.hostNetwork` is `true`, so that others share the port; allowed: `false`"
+        )
     if pod.spec.host_pid:
-        reasons.append("`spec.hostPID` is `true`, so that others see its process; allowed: none")
+        reasons.append("`spec.hostPID` is `true`, so that others see its process; allowed: `false`")
     if pod.spec.share_process_namespace:
         reasons.append(
             "`spec.shareProcessNamespace` is `true`, so that the agent sees the sidecar's process; "
-            "allowed: none"
+            "allowed: `false`"
         )
     return reasons
 

@@ -142,7 +142,9 @@ class _Reader:
         try:
             amount = quantity.parse(found)
         except ValueError as error:
-            self.mistakes.append(f"annotation `{names.PREFIX}{name}` {shown(found)} {error}")
+            self.mistakes.append(
+                f"annotation `{names.PREFIX}{name}` is {shown(found)}, which {error}"
+            )
             return None
         if amount < least:
             # "100m" of memory is a tenth of a byte: always a slip of the pen for 100M.

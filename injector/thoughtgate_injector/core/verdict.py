@@ -61,12 +61,14 @@ def decide(
     document: Mapping[str, Any], entry: Entry, settings: Settings, *, of_job: bool = False
 ) -> Verdict:
     """Decide about a decoded pod or template; `of_job`: it is a Job's template."""
-    metadata = document.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        return refused(f"`metadata` is {shown(metadata)}; allowed: a mapping")
-    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    if not isinstance(annotations, Mapping) or not isinstance(labels, Mapping):
-        return refused("`metadata.annotations` and `metadata.labels` must be mappings")
+    metadata = _or_empty(document.get("metadata"))
+    annotations = _or_empty(metadata.get("annotations")) if metadata is not None else None
+    labels = _or_empty(metadata.get("labels")) if metadata is not None else None
+    if metadata is None or annotations is None or labels is None:
+        # Whether it is opted in cannot be told.
+        return refused(
+            "`metadata`, its `annotations` and its `labels` cannot be read; allowed: mappings"
+        )
     if names.MIRROR_POD in annotations:
         # The kubelet's own static pod, shown in the API: what we change there changes nothing.
         return Skip("a mirror pod")
@@ -92,6 +94,11 @@ def word_of(document: Mapping[str, Any]) -> str | Refusal | None:
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     return _word(_mapping(metadata.get("annotations")), _mapping(metadata.get("labels")))
+
+
+def _or_empty(value: object) -> Mapping[str, Any] | None:
+    """Give a mapping that may be missing; None for what is none."""
+    return {} if value is None else value if isinstance(value, Mapping) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

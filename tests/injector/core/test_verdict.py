@@ -1,0 +1,106 @@
+"""Who is opted in: words, entries, and the pods that are left alone."""
+
+from typing import Any
+
+import pytest
+
+from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.core.verdict import Entry, Inject, Skip, decide
+
+KEY = "thoughtgate.io/inject"
+
+
+def pod(annotation: object = None, label: object = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "annotations": {} if annotation is None else {KEY: annotation},
+            "labels": {} if label is None else {KEY: label},
+            **metadata,
+        },
+        "spec": {"containers": [{"name": "agent", "image": "x"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("annotation", "label", "entry", "expected"),
+    [
+        ("true", None, Entry.POD, Inject),
+        (None, "true", Entry.POD, Inject),
+        ("true", "true", Entry.POD, Inject),
+        ("false", None, Entry.POD, Skip),
+        (None, None, Entry.POD, Skip),
+        (None, None, Entry.NAMESPACE, Inject),
+        ("false", None, Entry.NAMESPACE, Skip),
+        (None, "false", Entry.REQUIRED, Refusal),
+        ("false", "false", Entry.REQUIRED, Refusal),
+        ("true", None, Entry.REQUIRED, Inject),
+        ("true", "false", Entry.POD, Refusal),
+        ("false", "true", Entry.REQUIRED, Refusal),
+    ],
+)
+def test_the_word_and_the_entry_decide(
+    annotation: str | None, label: str | None, entry: Entry, expected: type
+) -> None:
+    assert isinstance(decide(pod(annotation, label), entry, Settings()), expected)
+
+
+@pytest.mark.parametrize(
+    "word", ["flase", "True", "TRUE", "", " true", "true ", "yes", "1", "enabled", "t\nrue", "`", 1]
+)
+@pytest.mark.parametrize("entry", Entry)
+@pytest.mark.parametrize("where", ["annotation", "label"])
+def test_any_other_word_is_refused_on_one_line(word: object, entry: Entry, where: str) -> None:
+    outcome = decide(pod(**{where: word}), entry, Settings())
+    assert isinstance(outcome, Refusal)
+    assert where in str(outcome)
+    assert "allowed: `true`, `false`" in str(outcome)
+    assert "\n" not in str(outcome)
+
+
+def test_a_mirror_pod_is_left_alone() -> None:
+    mirror = pod("true")
+    mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
+    assert isinstance(decide(mirror, Entry.POD, Settings()), Skip)
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "thoughtgate-system"])
+def test_an_excluded_namespace_is_left_alone(namespace: str) -> None:
+    assert isinstance(decide(pod("true", namespace=namespace), Entry.POD, Settings()), Skip)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"metadata": [], "spec": {}},
+        {"metadata": "x", "spec": {}},
+        {"metadata": {"annotations": ["thoughtgate.io/inject"]}, "spec": {}},
+        {"metadata": {"annotations": {KEY: "true"}}},
+        {"metadata": {"annotations": {KEY: "true"}}, "spec": None},
+        {"metadata": {"annotations": {KEY: "true"}}, "spec": {"containers": {}}},
+        {"metadata": {"annotations": {KEY: "true"}}, "spec": {"containers": [None]}},
+        {"metadata": {"annotations": {KEY: "true"}}, "spec": {"volumes": [1]}},
+        {"metadata": {"annotations": {KEY: "true", "x": 1}}, "spec": {}},
+        {"metadata": {"annotations": {KEY: "true"}}, "spec": {"hostNetwork": "yes"}},
+    ],
+)
+def test_what_is_no_pod_is_refused_in_words(document: dict[str, Any]) -> None:
+    outcome = decide(document, Entry.POD, Settings())
+    assert isinstance(outcome, Refusal)
+
+
+@pytest.mark.parametrize("owner", ["Job", "ReplicaSet"])
+def test_a_plain_sidecar_is_never_put_into_a_job(owner: str) -> None:
+    asked = pod("true", ownerReferences=[{"kind": owner}])
+    asked["metadata"]["annotations"]["thoughtgate.io/native-sidecar"] = "false"
+    settings = Settings(allowed=frozenset({"native-sidecar"}))
+    assert isinstance(decide(asked, Entry.POD, settings), Refusal) == (owner == "Job")
+    assert isinstance(decide(asked, Entry.POD, settings, of_job=True), Refusal)
+
+
+def test_a_path_that_only_begins_like_ours_is_the_agents_own() -> None:
+    asked = pod("true")
+    asked["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "x", "mountPath": path} for path in ("/etc", "/etc/podinformation", "/var/lib")
+    ]
+    assert isinstance(decide(asked, Entry.POD, Settings()), Inject)

@@ -1,0 +1,127 @@
+"""An API server that knows what the injector asks: discovery, one Secret, one webhook."""
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import yaml
+from aiohttp import web
+from kubernetes import client
+
+from thoughtgate_injector.cluster import Cluster
+from thoughtgate_injector.core import names
+
+WEBHOOK = Path(__file__).parents[2] / "manifests/base/webhook.yaml"
+
+
+def _resource(name: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "singularName": kind.lower(),
+        "kind": kind,
+        "namespaced": namespaced,
+        "verbs": ["create", "get", "list", "patch", "watch"],
+    }
+
+
+class FakeCluster:
+    """Holds the objects; `down` makes every call a 503; `requests` counts by method and path."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, dict[str, Any]] = {}
+        self.webhook: dict[str, Any] | None = yaml.safe_load(WEBHOOK.read_text())
+        self.requests: Counter[str] = Counter()
+        self.down = False
+        self.url = ""
+
+    def bundles(self) -> list[str | None]:
+        assert self.webhook is not None
+        return [entry["clientConfig"].get("caBundle") for entry in self.webhook["webhooks"]]
+
+    def cluster(self) -> Cluster:
+        return Cluster(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["FakeCluster"]:
+        """Serve on a thread with a loop of its own: kopf takes every younger task for its own."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+
+        async def start() -> None:
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+        try:
+            asyncio.run_coroutine_threadsafe(start(), loop).result()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        self.requests[f"{request.method} {request.path}"] += 1
+        if self.down:
+            return _status(503, "ServiceUnavailable")
+        secrets = f"/api/v1/namespaces/{names.NAMESPACE}/secrets"
+        webhook = (
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + names.INJECTOR
+        )
+        match request.method, request.path:
+            case "POST", path if path == secrets:
+                return self._create(await request.json())
+            case "GET", path if path.startswith(secrets + "/"):
+                secret = self.secrets.get(path.rpartition("/")[2])
+                return web.json_response(secret) if secret else _status(404, "NotFound")
+            case "GET", path if path == webhook and self.webhook is not None:
+                return web.json_response(self.webhook)
+            case "PATCH", path if path == webhook and self.webhook is not None:
+                assert request.content_type == "application/json-patch+json"
+                self.webhook = jsonpatch.apply_patch(self.webhook, await request.json())
+                return web.json_response(self.webhook)
+            case "GET", path if path in _DISCOVERY:
+                return web.json_response(_DISCOVERY[path])
+        return _status(404, "NotFound")
+
+    def _create(self, secret: dict[str, Any]) -> web.Response:
+        name = secret["metadata"]["name"]
+        if name in self.secrets:
+            return _status(409, "AlreadyExists")
+        self.secrets[name] = secret
+        return web.json_response(secret, status=201)
+
+
+def _status(code: int, reason: str) -> web.Response:
+    body = {"apiVersion": "v1", "kind": "Status", "code": code, "reason": reason}
+    return web.json_response(body, status=code)
+
+
+def _group(name: str) -> dict[str, Any]:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {"name": name, "versions": [version], "preferredVersion": version}
+
+
+_DISCOVERY: dict[str, dict[str, Any]] = {
+    "/api": {"versions": ["v1"]},
+    "/api/v1": {
+        "resources": [
+            _resource("pods", "Pod", namespaced=True),
+            _resource("pods/ephemeralcontainers", "Pod", namespaced=True),
+            _resource("namespaces", "Namespace", namespaced=False),
+            _resource("events", "Event", namespaced=True),
+        ]
+    },
+    "/apis": {"groups": [_group("admissionregistration.k8s.io"), _group("dead.example.com")]},
+    "/apis/admissionregistration.k8s.io/v1": {"resources": []},
+}

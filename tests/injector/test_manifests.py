@@ -1,0 +1,154 @@
+"""The manifests say what the code says, and give no right that it does not need."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from thoughtgate_injector.core import names, settings
+from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.core.verdict import Entry
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+Object = dict[str, Any]
+
+
+def objects() -> list[Object]:
+    found = []
+    kustomization = yaml.safe_load((MANIFESTS / "base/kustomization.yaml").read_text())
+    for resource in kustomization["resources"]:
+        found += list(yaml.safe_load_all((MANIFESTS / "base" / resource).read_text()))
+    return found
+
+
+def one(kind: str) -> Object:
+    found = [each for each in objects() if each["kind"] == kind]
+    assert len(found) == 1
+    return found[0]
+
+
+WEBHOOKS: list[Object] = one("MutatingWebhookConfiguration")["webhooks"]
+
+
+def test_each_entry_of_the_webhook_calls_our_service_at_its_own_path() -> None:
+    service = one("Service")
+    assert [webhook["clientConfig"] for webhook in WEBHOOKS] == [
+        {
+            "service": {
+                "name": service["metadata"]["name"],
+                "namespace": names.NAMESPACE,
+                "port": service["spec"]["ports"][0]["port"],
+                "path": names.PATH_PREFIX + entry.value,
+            }
+        }
+        for entry in Entry
+    ]
+    assert service["metadata"]["name"] == names.INJECTOR
+
+
+@pytest.mark.parametrize("webhook", WEBHOOKS, ids=lambda webhook: str(webhook["name"]))
+def test_a_webhook_fails_closed_quickly_on_new_pods_only(webhook: Object) -> None:
+    assert webhook["failurePolicy"] == "Fail"
+    assert webhook["timeoutSeconds"] <= 5
+    assert webhook["sideEffects"] == "None"
+    assert webhook["reinvocationPolicy"] == "IfNeeded"
+    assert webhook["rules"] == [
+        {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["pods"],
+            "operations": ["CREATE"],
+            "scope": "Namespaced",
+        }
+    ]
+    assert webhook["namespaceSelector"]["matchExpressions"][0] == {
+        "key": "kubernetes.io/metadata.name",
+        "operator": "NotIn",
+        "values": list(names.EXCLUDED_NAMESPACES),
+    }
+    text = " ".join(condition["expression"] for condition in webhook["matchConditions"])
+    assert names.INJECT in text
+    assert names.MIRROR_POD in text
+    # A pod without annotations has no such field: what is not optional fails for every pod.
+    assert "metadata.annotations" not in text
+    assert "metadata.labels" not in text
+
+
+def test_the_namespaces_words_are_those_of_the_contract() -> None:
+    selectors = [webhook["namespaceSelector"]["matchExpressions"][1:] for webhook in WEBHOOKS]
+    assert selectors == [
+        [],
+        [{"key": names.INJECT, "operator": "In", "values": ["enabled", "true", "required"]}],
+        [{"key": names.INJECT, "operator": "In", "values": ["required"]}],
+    ]
+
+
+def test_the_service_reaches_the_deployments_pods() -> None:
+    service, template = one("Service"), one("Deployment")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    ports = {
+        port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]
+    }
+    assert ports == {"webhook": names.WEBHOOK_PORT, "health": names.HEALTH_PORT}
+    assert service["spec"]["ports"][0]["targetPort"] == "webhook"
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(names.HEALTH_PORT)
+
+
+def test_the_shipped_settings_are_the_defaults_and_lie_where_they_are_read() -> None:
+    config = one("ConfigMap")
+    assert config["metadata"]["name"] == names.INJECTOR
+    assert settings.read(config["data"]["settings.yaml"]) == Settings()
+    spec = one("Deployment")["spec"]["template"]["spec"]
+    mount = spec["containers"][0]["volumeMounts"][0]
+    assert mount["mountPath"] + "/settings.yaml" == names.SETTINGS_FILE
+    assert spec["volumes"][0] == {"name": mount["name"], "configMap": {"name": names.INJECTOR}}
+
+
+def test_the_rights_are_the_least() -> None:
+    rules = [
+        (each["kind"], rule["resources"], rule.get("resourceNames"), rule["verbs"])
+        for each in objects()
+        if each["kind"] in {"Role", "ClusterRole"}
+        for rule in each["rules"]
+    ]
+    assert rules == [
+        ("Role", ["secrets"], None, ["create"]),
+        ("Role", ["secrets"], [names.CA_SECRET], ["get"]),
+        (
+            "ClusterRole",
+            ["mutatingwebhookconfigurations"],
+            [names.INJECTOR],
+            ["get", "patch"],
+        ),
+    ]
+
+
+def test_the_deployment_is_restricted_and_never_has_fewer_replicas() -> None:
+    deployment = one("Deployment")
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": names.UID,
+        "runAsGroup": names.UID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    labels = one("Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_kustomize_renders_all_objects() -> None:
+    rendered = subprocess.run(
+        ["kubectl", "kustomize", str(MANIFESTS)], capture_output=True, check=True, timeout=60
+    ).stdout
+    kinds = sorted(each["kind"] for each in yaml.safe_load_all(rendered))
+    assert kinds == sorted(each["kind"] for each in objects())
