@@ -7,13 +7,14 @@ INVARIANT: whatever has its final name is complete. It is made under another nam
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-KEPT = 4  # newest entries of one kind; older keys are of sources that have changed since
+from tests.cluster import mounts
+
+KEPT = 3  # newest entries of one kind; older keys are of sources that have changed since
 
 
 def folder() -> Path:
@@ -70,13 +71,13 @@ def made(kind: str, key: str, make: Callable[[Path], None]) -> Path:
         if final.exists():
             return final
         for left in final.parent.glob(".making-*"):  # by a run that crashed: we hold the lock
-            shutil.rmtree(left)
+            mounts.remove_tree(left)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=final.parent))
         try:
             make(making / key)
             (making / key).rename(final)
         finally:
-            shutil.rmtree(making)
+            mounts.remove_tree(making)
         newest_first = sorted(final.parent.glob("[!.]*"), key=lambda f: -f.stat().st_mtime)
         for old in newest_first[KEPT:]:
             old.unlink()

@@ -1,12 +1,16 @@
 """Runs other programs; a failure shows what they said."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Debian's sbin folders are not in everybody's path, under some shells not even in root's.
 PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+# What we start dies with the thread that started it, whatever kills us.
+BOUND = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv", path=PATH) else ()
 
 
 class CommandFailedError(Exception):
@@ -27,7 +31,7 @@ def run(
 ) -> str:
     """The standard output of a program. `env` adds to our environment, `limit` is in seconds."""
     done = subprocess.run(
-        [str(word) for word in command],
+        [*BOUND, *(str(word) for word in command)],
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         cwd=cwd,

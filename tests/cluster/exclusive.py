@@ -15,7 +15,7 @@ from typing import IO
 
 from tests.cluster import traces
 from tests.cluster.commands import ClusterUnavailableError
-from tests.cluster.run import LONGEST_FOLDER, Run
+from tests.cluster.run import LONGEST_PARENT, Run
 
 LOCK = Path("/run/lock/thoughtgate-cluster")
 LIMIT = 300.0  # seconds to wait for another cluster's end
@@ -29,14 +29,13 @@ def new_run(say: Say, limit: float = LIMIT) -> Iterator[Run]:
     with _locked(say, limit) as lock:
         _recover(lock, say)
         parent = tempfile.gettempdir()
-        if len(parent) > LONGEST_FOLDER - 20:
+        if len(parent) > LONGEST_PARENT:
             parent = "/tmp"
-        folder = Path(tempfile.mkdtemp(prefix="thoughtgate-", dir=parent))
-        # The pods' users pass through it to nothing: all that they may read is bind-mounted.
+        folder = Path(tempfile.mkdtemp(prefix="thoughtgate-cluster-", dir=parent))
         _write(lock, f"{os.getpid()}\n{folder}\n")
         the_run = Run(folder)
         try:
-            traces.begin(the_run)
+            traces.begin(folder)
             yield the_run
         finally:
             traces.remove(folder)

@@ -20,6 +20,7 @@ SUITE = "bookworm"
 BASE_PACKAGES = ("python3", "python3-venv", "python-is-python3", "ca-certificates")
 # What a Dockerfile of the project may copy; with a .dockerignore saying the same.
 PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", "proxy", "injector")
+KEPT_STEPS = 60  # of builds; each change of sources adds some, and disk space is finite
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # where Debian's programs look, pip included
 
 Say = Callable[[str], None]
@@ -51,7 +52,7 @@ def pause(say: Say) -> Image:
         )
         archives.write(where, PAUSE_IMAGE, layer, {"Entrypoint": ["/pause"], "User": "65535:65535"})
 
-    key = cache.key_of(binary.name, PAUSE_IMAGE, Path(__file__), Path(archives.__file__))
+    key = cache.key_of(binary.name, PAUSE_IMAGE, Path(archives.__file__))
     return Image(PAUSE_IMAGE, cache.made("pause-image", key, make))
 
 
@@ -143,32 +144,25 @@ def _build(context: Path, dockerfile: str, parent: Image, name: str, where: Path
     """With steps kept from build to build: a change of sources alone installs nothing anew."""
     storage = cache.folder() / "buildah"
     storage.mkdir(exist_ok=True)
-    latest = f"{name.rpartition(':')[0]}:latest"
     (context.parent / "Dockerfile").write_text(dockerfile)
     with cache.lock("buildah"), tempfile.TemporaryDirectory(prefix="thoughtgate-build-") as state:
         mounts.remove(storage)  # of a build that crashed
         driver = "overlay" if mounts.carries_overlay(storage) else "vfs"
-        tool: list[str | Path] = [
-            "buildah",
-            "--root",
-            storage / driver,
-            "--runroot",
-            state,
-            "--storage-driver",
-            driver,
-        ]
+        root = storage / driver
+        tool: list[str | Path] = ["buildah", "--root", root, "--runroot", state]
+        tool += ["--storage-driver", driver]
+        if len(run(*tool, "images", "-a", "-q").split()) > KEPT_STEPS:
+            mounts.remove_tree(root)
         run(*tool, "rm", "--all")
         if parent.name not in run(*tool, "images", "--format", "{{.Name}}:{{.Tag}}"):
             run(*tool, "pull", "-q", f"docker-archive:{parent.archive}", limit=600)
         run(
             *tool, "bud", "-q", "--isolation", "chroot", "--pull-never", "--layers",
             "--build-arg", f"BASE_IMAGE={parent.name}", *_trust(),
-            "-f", context.parent / "Dockerfile", "-t", latest, context, limit=1800,
+            "-f", context.parent / "Dockerfile", "-t", name, context, limit=1800,
         )  # fmt: skip
-        target = f"oci-archive:{where}:{name}"
-        run(*tool, "push", "-q", "--disable-compression", latest, target, limit=600)
-        # What the new image replaces, and the steps that only the old one had.
-        run(*tool, "rmi", "--prune")
+        run(*tool, "push", "-q", name, f"docker-archive:{where}:{name}", limit=600)
+        mounts.remove(root)  # the driver keeps its own folder mounted on itself
         mounts.remove(Path(state))
 
 

@@ -22,6 +22,16 @@ def remove(folder: Path) -> None:
         run("umount", "--lazy", "--", *points)
 
 
+def remove_tree(folder: Path) -> None:
+    """Removes a folder with all in it, and nothing of what may be mounted there.
+
+    INVARIANT: we remove a tree in which others may have mounted things by this function only.
+    """
+    remove(folder)
+    if folder.exists():
+        run("rm", "-rf", "--one-file-system", "--", folder)
+
+
 def carries_overlay(folder: Path) -> bool:
     """Whether an overlay can lie on the folder's file system (on another overlay it cannot)."""
     trial = folder / "overlay-trial"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import cgroups, configuration, mounts, network, pki, processes, traces
+from tests.cluster import cgroups, configuration, mounts, network, pki, processes
 from tests.cluster.api import Api, resolve
 from tests.cluster.commands import CommandFailedError
 from tests.cluster.run import DOMAIN, KUBERNETES_SERVICE_IP, NODE, NODE_IP, Run
@@ -64,9 +64,7 @@ class Node:
         )
 
     def _start(self, name: str) -> None:
-        records = traces.records(self.run.folder)
-        started = processes.start(name, self._commands[name], self.run.logs, records)
-        self._programs[name] = started
+        self._programs[name] = processes.start(name, self._commands[name], self.run.logs)
 
     def wait(self, what: str, is_there: Callable[[], bool], limit: float = LIMIT) -> None:
         """Waits for a condition; a program that ends meanwhile ends the wait."""

@@ -1,8 +1,4 @@
-"""Starts the node's programs and ends exactly those.
-
-A process is named by its number, its start time and the boot that it belongs to: a number alone
-may have gone to somebody else's process by the time a later run cleans up after a crash.
-"""
+"""Starts the node's programs, and finds exactly those of a run, its own and its containers'."""
 
 import os
 import signal
@@ -11,9 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.commands import PATH, CommandFailedError, failure
+from tests.cluster.commands import BOUND, PATH, CommandFailedError, failure
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")
+# What runs for a cluster besides the binaries that we build.
+DEBIANS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc")
 
 
 @dataclass(frozen=True)
@@ -32,60 +29,44 @@ class Program:
             raise CommandFailedError(failure([self.name], code, log))
 
 
-def start(name: str, command: list[str], logs: Path, records: Path) -> Program:
-    """Starts a program whose number is recorded for a later clean-up.
-
-    It also dies with the thread that started it (so call this from the main one), for when
-    nobody is left to clean up.
-    """
+def start(name: str, command: list[str], logs: Path) -> Program:
+    """Starts a program that dies with the thread that started it: call this from the main one."""
     log = logs / f"{name}.log"
-    bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
     # Its own session: Ctrl-C is for us, who take the programs down in order.
     with log.open("wb") as output:
         process = subprocess.Popen(
-            bound,
+            [*BOUND, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, "PATH": PATH},
         )
-    (records / name).write_text(identity(process.pid) or "")
     return Program(name, process, log)
 
 
-def identity(pid: int) -> str | None:
-    """`<number> <start time in ticks> <boot>`, or None when it has ended, zombies included."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
-    return None if state in "ZX" else f"{pid} {fields[18]} {BOOT.read_text().strip()}"
+def of_run(folder: Path) -> list[int]:
+    """The run's processes that are there: programs of ours with its folder on their command line.
 
-
-def recorded(records: Path) -> list[int]:
-    """Numbers of the recorded processes that still run."""
-    if not records.is_dir():
-        return []
-    texts = [file.read_text() for file in records.iterdir()]
-    return [
-        int(text.split()[0]) for text in texts if text and identity(int(text.split()[0])) == text
-    ]
-
-
-def shims(folder: Path) -> list[int]:
-    """containerd's shims of this run: its containerd is named by its socket's path."""
+    The folder's name is random, so this is as sure as a number written down, which a crash right
+    after a start would leave unwritten; and a number may meanwhile be somebody else's.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        is_shim = Path(words[0]).name.startswith("containerd-shim")
-        if is_shim and any(word.startswith(f"{folder}/") for word in words[1:]):
+        words = _command_line(process)
+        program = Path(words[0])
+        is_ours = program.name in DEBIANS or program.parent.name.endswith("-binary")
+        if is_ours and any(f"{folder}/" in word for word in words[1:]):
             found.append(int(process.name))
     return found
+
+
+def _command_line(process: Path) -> list[str]:
+    """Its words; an empty one for a zombie, a kernel thread, or one that has just ended."""
+    try:
+        return (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return [""]
 
 
 def kill(pids: list[int]) -> None:
@@ -97,10 +78,11 @@ def kill(pids: list[int]) -> None:
             continue
 
 
-def wait_gone(pids: list[int], limit: float = 10) -> None:
-    """Waits until all have ended."""
+def end(folder: Path, limit: float = 10) -> None:
+    """Ends all processes of the run but those inside its containers."""
     deadline = time.monotonic() + limit
-    while alive := [pid for pid in pids if identity(pid)]:
+    while pids := of_run(folder):
+        kill(pids)
         if time.monotonic() > deadline:
-            raise CommandFailedError(f"processes {alive} are still there {limit} s after SIGKILL")
+            raise CommandFailedError(f"processes {pids} withstand SIGKILL for {limit:.0f} s")
         time.sleep(0.02)

@@ -16,8 +16,8 @@ KUBERNETES_SERVICE_IP = "10.96.0.1"  # the API server takes the range's first ad
 DOMAIN = "cluster.local"
 API_SERVER = f"https://{NODE_IP}:6443"
 
-# A UNIX socket's path has 107 bytes at most; the longest below the run folder takes some 40.
-LONGEST_FOLDER = 60
+# A UNIX socket's path has 107 bytes at most; our longest adds 66 to the temporary folder's.
+LONGEST_PARENT = 40
 
 
 @dataclass(frozen=True)

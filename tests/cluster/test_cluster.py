@@ -10,6 +10,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.commands import CommandFailedError
 
 SERVER = "python3 -m http.server --directory /content --protocol HTTP/1.1 3000"
+# Of cgroup's version 1 or 2: microseconds in each 100,000.
+SHOWS_CPU_LIMIT = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us || cat /sys/fs/cgroup/cpu.max"
 WAITS = "import signal; signal.sigwait([signal.SIGTERM])"
 
 
@@ -29,14 +31,13 @@ def pod(name: str, *containers: dict[str, Any], **spec: object) -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def image(cluster: Cluster) -> str:
-    """The image with Python alone."""
-    return cluster.base_image()
+def space(cluster: Cluster) -> Iterator[str]:
+    """A namespace with these pods, created together since each takes its second or two.
 
-
-@pytest.fixture(scope="module")
-def space(cluster: Cluster, image: str) -> Iterator[str]:
-    """A namespace with the pod `greeter`: a native sidecar serves what a ConfigMap holds."""
+    `greeter`: a native sidecar serves what a ConfigMap holds, by a Service. `caller`: waits to be
+    told whom to call. `hungry` and `limited`: run into their limits, and show them.
+    """
+    image = cluster.base_image()
     sidecar = container(
         "server", image, *SERVER.split(), restartPolicy="Always",
         startupProbe={"httpGet": {"path": "/greeting", "port": 3000}, "periodSeconds": 1},
@@ -44,20 +45,29 @@ def space(cluster: Cluster, image: str) -> Iterator[str]:
     )  # fmt: skip
     volume = {"name": "content", "configMap": {"name": "content"}}
     agent = container("agent", image, "python3", "-c", f"print('agent', flush=True); {WAITS}")
+    caller = container("caller", image, "python3", "-c", WAITS)
+    memory, cpu = {"limits": {"memory": "32Mi"}}, {"limits": {"cpu": "250m"}}
+    hungry = container("hungry", image, "python3", "-c", "b'x' * (256 << 20)", resources=memory)
+    limited = container("limited", image, "sh", "-c", SHOWS_CPU_LIMIT, resources=cpu)
+    items = [
+        config_map("hello"),
+        service("greeter"),
+        pod("greeter", agent, initContainers=[sidecar], volumes=[volume]),
+        pod("caller", caller),
+        pod("hungry", hungry, restartPolicy="Never"),
+        pod("limited", limited, restartPolicy="Never"),
+    ]
     with cluster.namespace("cluster") as name:
-        cluster.apply(config_map("hello"), name)
-        greeter = pod("greeter", agent, initContainers=[sidecar], volumes=[volume])
-        cluster.apply(greeter, name)
-        ports = [{"port": 80, "targetPort": 3000}]
-        service = {"selector": {"app": "greeter"}, "ports": ports}
-        metadata = {"name": "greeter"}
-        cluster.apply(
-            {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}, name
-        )
-        cluster.apply(pod("caller", container("caller", image, "python3", "-c", WAITS)), name)
+        cluster.apply({"apiVersion": "v1", "kind": "List", "items": items}, name)
         cluster.wait_ready("greeter", name)
         cluster.wait_ready("caller", name)
         yield name
+
+
+def service(name: str) -> dict[str, Any]:
+    """The pods of this name, at the usual port."""
+    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 3000}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
 def config_map(greeting: str) -> dict[str, Any]:
@@ -120,20 +130,12 @@ def test_a_changed_config_map_reaches_the_file_within_seconds(cluster: Cluster, 
         time.sleep(0.2)
 
 
-def test_a_memory_limit_is_enforced(cluster: Cluster, image: str, space: str) -> None:
-    limits = {"limits": {"memory": "32Mi", "cpu": "500m"}}
-    hungry = container("hungry", image, "python3", "-c", "b'x' * (256 << 20)", resources=limits)
-    cluster.apply(pod("hungry", hungry, restartPolicy="Never"), space)
+def test_a_memory_limit_is_enforced(cluster: Cluster, space: str) -> None:
     cluster.wait("jsonpath={.status.phase}=Failed", "pod/hungry", space)
     [status] = cluster.json("get", "pod", "hungry", "-n", space)["status"]["containerStatuses"]
     assert status["state"]["terminated"]["reason"] == "OOMKilled"
 
 
-def test_a_cpu_limit_is_in_the_cgroup(cluster: Cluster, image: str, space: str) -> None:
-    shown = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null"
-    limited = container(
-        "limited", image, "sh", "-c", f"{shown}; true", resources={"limits": {"cpu": "250m"}}
-    )
-    cluster.apply(pod("limited", limited, restartPolicy="Never"), space)
+def test_a_cpu_limit_is_in_the_cgroup(cluster: Cluster, space: str) -> None:
     cluster.wait("jsonpath={.status.phase}=Succeeded", "pod/limited", space)
     assert cluster.logs("limited", space).split()[0] == "25000"

@@ -32,7 +32,7 @@ def nobody_elses_cluster() -> None:
 
 def machine() -> set[str]:
     """What a cluster could leave, found without the harness's own eyes."""
-    names = re.compile(r"thoughtgate-|thoughtgate0|containerd|kube|cni|veth")
+    names = re.compile(r"thoughtgate-cluster|thoughtgate0|containerd|kube|cni|veth")
     mounts = Path("/proc/self/mountinfo").read_text()
     found = {f"mount {line.split()[4]}" for line in mounts.splitlines()}
     found |= {f"link {path.name}" for path in Path("/sys/class/net").iterdir()}
@@ -93,7 +93,7 @@ def test_nothing_is_left_after_a_crash_and_the_next_run() -> None:
     crashed = left(before)
     for trace in (
         "containerd-shim",
-        "mount /tmp/thoughtgate-",
+        "mount /tmp/thoughtgate-cluster-",
         "link thoughtgate0",
         "KUBE-SERVICES",
         "cgroup",

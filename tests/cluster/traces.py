@@ -8,8 +8,7 @@ import shutil
 from pathlib import Path
 
 from tests.cluster import cgroups, mounts, network, processes
-from tests.cluster.commands import CommandFailedError, run
-from tests.cluster.run import Run
+from tests.cluster.commands import CommandFailedError
 
 # Made by programs that take no other path. Removed only if they were not there before.
 FIXED_FOLDERS = [
@@ -24,20 +23,11 @@ FIXED_FOLDERS = [
 ]
 
 
-def begin(the_run: Run) -> None:
+def begin(folder: Path) -> None:
     """Notes the machine as it is before anything is changed."""
-    records(the_run.folder).mkdir()
-    noted = {
-        "absent": [path for path in FIXED_FOLDERS if not Path(path).exists()],
-        "switches": network.switches(),
-        "boot": processes.BOOT.read_text(),
-    }
-    _notes(the_run.folder).write_text(json.dumps(noted))
-
-
-def records(folder: Path) -> Path:
-    """Where started processes are recorded."""
-    return folder / "processes"
+    absent = [path for path in FIXED_FOLDERS if not Path(path).exists()]
+    noted = {"absent": absent, "switches": network.switches()}
+    _notes(folder).write_text(json.dumps(noted))
 
 
 def _notes(folder: Path) -> Path:
@@ -46,10 +36,8 @@ def _notes(folder: Path) -> Path:
 
 def remove(folder: Path) -> None:
     """Removes every trace of the run of this folder; raises, naming them, if some resist."""
-    pids = [*processes.recorded(records(folder)), *processes.shims(folder)]
     sockets = _shim_sockets(folder)
-    processes.kill(pids)
-    processes.wait_gone(pids)
+    processes.end(folder)
     cgroups.remove(folder.name)
     for left in sockets:
         left.unlink(missing_ok=True)
@@ -57,18 +45,15 @@ def remove(folder: Path) -> None:
     network.remove()
     _restore(folder)
     _remove_links(folder)
-    if folder.exists():
-        # One file system: should a mount be left after all, what is mounted there is not ours.
-        run("rm", "-rf", "--one-file-system", folder)
+    mounts.remove_tree(folder)
     if left_over := remaining(folder):
         raise CommandFailedError(f"left behind by the cluster: {'; '.join(left_over)}")
 
 
 def remaining(folder: Path) -> list[str]:
     """Everything of this run that is still on the machine, one line each."""
-    pids = [*processes.recorded(records(folder)), *processes.shims(folder)]
     return [
-        *(f"process {pid}" for pid in pids),
+        *(f"process {pid}" for pid in processes.of_run(folder)),
         *(f"cgroup {path}" for path in cgroups.existing(folder.name)),
         *(f"mount {path}" for path in mounts.below(folder)),
         *(f"interface {link}" for link in network.links()),
@@ -88,8 +73,7 @@ def _restore(folder: Path) -> None:
         noted = json.loads(_notes(folder).read_text())
     except FileNotFoundError:
         return  # it had not begun
-    if noted["boot"] == processes.BOOT.read_text():
-        network.set_switches(noted["switches"])
+    network.set_switches(noted["switches"])
     for path in [Path(path) for path in noted["absent"]]:
         if path == Path("/run/containerd"):
             _remove_empty(path)  # a service may have been started since

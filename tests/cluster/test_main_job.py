@@ -1,0 +1,202 @@
+"""The main job on a real node: an annotated pod is gated, by the labels of the pod."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import images
+from tests.cluster.cluster import Cluster, CommandFailedError
+from tests.cluster.images import ROOT
+from tests.cluster.install import install
+
+PODS = ROOT / "tests" / "cluster" / "pods"
+WAIT = ["python3", "-c", "import signal; signal.pause()"]
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Cluster) -> str:
+    files: dict[str, Any] = {
+        "examples.txt": ROOT / "requirements" / "examples.txt",
+        "server.py": ROOT / "examples" / "demo" / "server.py",
+        "agent.py": PODS / "agent.py",
+    }
+    built = images.build("thoughtgate-test-mcp", (PODS / "Dockerfile").read_text(), files, print)
+    return cluster.load_image(built)
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster, image: str) -> Iterator[str]:
+    """A namespace with the reference document's ConfigMap, Secret and server."""
+    install(cluster)
+    with cluster.namespace("agents") as name:
+        cluster.apply((ROOT / "examples" / "config.yaml").read_text(), name)
+        secret = ("create", "secret", "generic", "thoughtgate-secrets", "-n", name)
+        cluster.kubectl(*secret, "--from-literal=slack-token=xoxb-your-token")
+        cluster.apply(server(image), name)
+        cluster.wait("condition=Available", "deployment/mcp-server", name)
+        yield name
+
+
+def server(image: str) -> str:
+    """The MCP server as Deployment and Service `mcp-server`, on port 3000 at `/`."""
+    container = {
+        "name": "server",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "command": ["python", "/server.py", "3000", "0.0.0.0"],
+        "readinessProbe": {"tcpSocket": {"port": 3000}, "periodSeconds": 1},
+    }
+    labels = {"app": "mcp-server"}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "mcp-server"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "mcp-server"},
+        "spec": {"selector": labels, "ports": [{"port": 3000}]},
+    }
+    return yaml.safe_dump_all([deployment, service])
+
+
+def pod(
+    name: str, image: str, labels: dict[str, str], inject: str | None = "true"
+) -> dict[str, Any]:
+    """An agent's pod: the example's, with another name, image and labels."""
+    made: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "pod.yaml").read_text())
+    made["metadata"] |= {"name": name, "labels": labels}
+    if inject is None:
+        del made["metadata"]["annotations"]
+    else:
+        made["metadata"]["annotations"]["thoughtgate.io/inject"] = inject
+    agent = made["spec"]["containers"][0]
+    agent |= {"image": image, "imagePullPolicy": "Never", "command": WAIT}
+    # The kernel's own refusal of SIGTERM to pid 1 must not cost each test the grace period.
+    made["spec"]["terminationGracePeriodSeconds"] = 2
+    return made
+
+
+def ask(cluster: Cluster, name: str, namespace: str, *calls: tuple[str, dict[str, Any]]) -> Any:
+    """The agent's calls, from within its container: the answers in order."""
+    printed = cluster.exec(name, "python", "/agent.py", json.dumps(calls), namespace=namespace)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def agent(cluster: Cluster, namespace: str, image: str) -> str:
+    """The reference document's agent, Ready."""
+    labels = {"app": "my-agent", "team": "data-engineering"}
+    began = time.monotonic()
+    cluster.apply(pod("my-agent", image, labels), namespace)
+    cluster.wait_ready("my-agent", namespace)
+    print(f"from apply to Ready: {time.monotonic() - began:.1f} s")
+    return "my-agent"
+
+
+def test_the_sidecar_is_there_and_ready(cluster: Cluster, namespace: str, agent: str) -> None:
+    found = cluster.json("get", "pod", agent, "-n", namespace)
+    sidecar, *others = found["spec"]["initContainers"]
+    status = found["status"]["initContainerStatuses"][0]
+    assert (sidecar["name"], sidecar["restartPolicy"], others) == ("thoughtgate", "Always", [])
+    assert status["ready"], status
+    assert status["restartCount"] == 0
+
+
+def test_calls_are_decided_by_rule_and_by_the_pods_labels(
+    cluster: Cluster, namespace: str, agent: str
+) -> None:
+    user, reset, transfer, delete = ask(
+        cluster,
+        agent,
+        namespace,
+        ("get_user", {"user_id": 7}),
+        ("admin_reset", {}),
+        ("transfer_funds", {"amount": 5, "to": "Bob"}),
+        ("delete_user", {"user_id": 7}),
+    )
+    assert (user["is_error"], user["text"]) == (False, "user 7: Ada")
+    assert reset["is_error"]
+    assert "`admin_*` (`governance.rules[2]`) denies it" in reset["text"]
+    assert (transfer["is_error"], transfer["text"]) == (False, "5 sent to Bob")
+    assert delete["is_error"]
+    assert "there is no approver" in delete["text"]
+
+
+def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, image: str) -> None:
+    cluster.apply(pod("helpdesk", image, {"app": "helpdesk", "team": "support"}), namespace)
+    cluster.wait_ready("helpdesk", namespace)
+    user, transfer = ask(
+        cluster,
+        "helpdesk",
+        namespace,
+        ("get_user", {"user_id": 7}),
+        ("transfer_funds", {"amount": 5, "to": "Bob"}),
+    )
+    assert not user["is_error"]
+    assert transfer["is_error"]
+    assert "`transfer.cedar#1` asks for a human's approval" in transfer["text"]
+
+
+def test_each_decision_is_a_line_of_the_sidecars_log(
+    cluster: Cluster, namespace: str, agent: str
+) -> None:
+    ask(cluster, agent, namespace, ("admin_reset", {}))
+    lines = cluster.logs(agent, namespace, "thoughtgate").splitlines()
+    decision = [line for line in map(json.loads, lines) if line["message"] == "decision"][-1]
+    assert decision["principal"] == "data-engineering/my-agent"
+    assert (decision["namespace"], decision["pod"]) == (namespace, agent)
+    assert (decision["name"], decision["outcome"]) == ("admin_reset", "deny")
+
+
+def test_a_pod_without_the_annotation_is_untouched(
+    cluster: Cluster, namespace: str, image: str
+) -> None:
+    cluster.apply(pod("bystander", image, {"app": "bystander"}, inject=None), namespace)
+    found = cluster.json("get", "pod", "bystander", "-n", namespace)
+    assert "initContainers" not in found["spec"]
+    assert "env" not in found["spec"]["containers"][0]
+    assert (
+        "annotations" not in found["metadata"]
+        or "thoughtgate.io/status" not in (found["metadata"]["annotations"])
+    )
+    assert [volume["name"][:4] for volume in found["spec"]["volumes"]] == ["kube"]
+
+
+def test_a_misspelt_word_is_refused_with_words(
+    cluster: Cluster, namespace: str, image: str
+) -> None:
+    with pytest.raises(CommandFailedError, match=r"`flase`.*`true`.*`false`"):
+        cluster.apply(pod("misspelt", image, {"app": "misspelt"}, inject="flase"), namespace)
+
+
+def test_a_pod_applied_twice_is_not_patched_twice(
+    cluster: Cluster, namespace: str, image: str
+) -> None:
+    manifest = pod("twice", image, {"app": "twice"})
+    cluster.apply(manifest, namespace)
+    once = cluster.json("get", "pod", "twice", "-n", namespace)
+    assert "unchanged" in cluster.apply(manifest, namespace)
+    # What the API server has now, created again: as a restored backup would.
+    cluster.kubectl("delete", "pod", "twice", "-n", namespace, "--wait=true")
+    again = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {key: once["metadata"][key] for key in ("name", "labels", "annotations")},
+        "spec": {key: value for key, value in once["spec"].items() if key != "nodeName"},
+    }
+    cluster.apply(again, namespace)
+    twice = cluster.json("get", "pod", "twice", "-n", namespace)
+    for key in ("initContainers", "containers", "volumes"):
+        assert twice["spec"][key] == once["spec"][key], key
+    names = [container["name"] for container in twice["spec"]["initContainers"]]
+    assert names == ["thoughtgate"]
