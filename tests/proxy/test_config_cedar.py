@@ -7,8 +7,8 @@ import pytest
 
 from tests.proxy.test_config_reading import CONFIGS, MINIMAL
 from thoughtgate_proxy.config_file import load, load_text
-from thoughtgate_proxy.core.config import CedarPolicies, ConfigRefused
-from thoughtgate_proxy.core.config.cedar import CedarText, load_policies
+from thoughtgate_proxy.core.config import CedarPolicies, CedarPolicy, ConfigRefused
+from thoughtgate_proxy.core.config.cedar import CedarText, _whole, load_policies
 from thoughtgate_proxy.core.config.cedar_text import MAX_NESTING, MAX_TOKENS, statements
 
 ASKING = MINIMAL.replace(b"deny", b"policy")
@@ -125,8 +125,22 @@ def test_a_positional_name_is_told_and_any_other_kept() -> None:
         (
             "forbid(principal, action, resource is Tol);",
             (
-                "1:39: no resource has the type `Tol`, so the policy never applies; allowed: `Tool`, "
+                "1:39: no resource has the type `Tol`, so the policy never applies; allowed: "
+                "`Tool`, `Prompt`, `Resource`; did you mean `Tool`?"
+            ),
+        ),
+        (
+            'forbid(principal, action, resource is Tool in Tols::"x");',
+            (
+                "1:47: no resource has the type `Tols`, so the policy never applies; allowed: `Tool`, "
                 "`Prompt`, `Resource`; did you mean `Tool`?"
+            ),
+        ),
+        (
+            'forbid(principal, action == T::Action::"Forward", resource);',
+            (
+                '1:40: the gate never asks for `T::Action::"Forward"`, so the policy never applies; '
+                'allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
             ),
         ),
         (
@@ -148,6 +162,12 @@ def test_every_broken_policy_of_every_file_is_reported() -> None:
         "0.cedar:3:8: not Cedar: unexpected token `;`",
         "1.cedar:1:1: not Cedar: unexpected end of input; a policy ends with `;`",
     ]
+
+
+def test_a_set_that_is_not_as_it_was_cut_is_refused() -> None:
+    """No text is known that does this; it would be evaluated under wrong names."""
+    cut = CedarPolicies((CedarPolicy("a", ANY + ANY, "f", 1),))
+    assert [str(mistake) for mistake in _whole(cut)] == ["f: not Cedar: the policies run together"]
 
 
 def test_an_id_is_taken_once() -> None:

@@ -173,14 +173,14 @@ def test_a_volume_inside_the_volume_is_found(tmp_path: Path) -> None:
     assert "`*.cedar`, which matches no file" in refusal(path)
     mount(tmp_path / "cedar", "..2026_5", {"a.cedar": ANY.encode()})
     config = ASKING + b"cedar: {policies: ['cedar/*.cedar', cedar/a.cedar, '*/*.cedar']}\n"
-    mount(tmp_path, "..2026_2", {"config.yaml": config})
+    mount(tmp_path, "..2026_2", {"config.yaml": config, "b.cedar": ANY.encode()})
     assert ids(path) == ["cedar/a.cedar#0"]
 
 
 def test_a_file_above_the_volume_is_found(tmp_path: Path) -> None:
     (tmp_path / "x.cedar").write_text(ANY)
     config = ASKING + b"cedar: {policies: [../x.cedar]}\n"
-    mount(tmp_path / "etc", "..2026_1", {"config.yaml": config})
+    mount(tmp_path / "etc", "..2026_1", {"config.yaml": config, "x.cedar": b"another"})
     assert ids(tmp_path / "etc" / "config.yaml") == ["../x.cedar#0"]
 
 

@@ -29,7 +29,7 @@ def corpus() -> list[tuple[str, str, str]]:
 
 def refusal(text: str) -> str:
     with pytest.raises(ConfigRefused) as refused:
-        load_text(text.encode(), "c", CONFIGS, {"BAD": "secret\nX: y", "A": "a"})
+        load_text(text.encode(), "c", CONFIGS, {"BAD": "secret\nX: y", "A": "a", "EMPTY": ""})
     return str(refused.value)
 
 
@@ -74,6 +74,23 @@ def test_values_without_end_are_refused_at_the_bound() -> None:
         read(GOOD + "x: [" + "1," * 30_000 + "]\n")
 
 
+def test_what_was_found_is_cut_where_it_would_fill_the_screen() -> None:
+    shown = "x" * 57 + "..."
+    assert f": found `{shown}`; allowed: " in refusal(GOOD + f"audit: {{arguments: {'x' * 61}}}")
+
+
+def test_a_number_of_thousands_of_digits_is_only_too_large() -> None:
+    assert "; allowed: a whole number from 1048576" in refusal(
+        GOOD + f"limits: {{memory_bytes: {'9' * 5000}}}"
+    )
+
+
+def test_a_files_own_name_forges_no_line() -> None:
+    with pytest.raises(ConfigRefused) as refused:
+        load_text(b"", "a\nb", CONFIGS, {})
+    assert str(refused.value).startswith("a\\nb: the file is empty")
+
+
 def test_a_variables_value_never_shows_in_a_mistake() -> None:
     with pytest.raises(ConfigRefused) as refused:
         read(GOOD.replace("http://a", "${URL}"), URL="http://user:secret@host/")
@@ -108,6 +125,8 @@ def test_a_hidden_rule_is_named_with_the_one_that_hides_it() -> None:
         "    - {match: a, action: forward}\n"
         "    - {match: a, action: forward, kind: tool}\n"
         "    - {match: a, action: forward, kind: prompt}\n"
+        "    - {match: c, action: deny, source: a}\n"
+        "    - {match: c, action: forward}\n"
     )
     hidden = "never reached: governance.rules[{}] matches all of it first"
     assert [str(warning) for warning in read(text).warnings] == [

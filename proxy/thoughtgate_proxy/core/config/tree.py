@@ -71,7 +71,7 @@ def _decoded(data: bytes, findings: Findings) -> str:
         findings.mistake((), f"{len(data)} bytes; a configuration has at most {MAX_BYTES}")
         raise _StopError
     try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
