@@ -132,22 +132,22 @@ def test_a_positional_name_is_told_and_any_other_kept() -> None:
         (
             'forbid(principal, action, resource is Tool in Tols::"x");',
             (
-                "1:47: no resource has the type `Tols`, so the policy never applies; allowed: `Tool`, "
-                "`Prompt`, `Resource`; did you mean `Tool`?"
+                "1:47: no resource has the type `Tols`, so the policy never applies; allowed: "
+                "`Tool`, `Prompt`, `Resource`; did you mean `Tool`?"
             ),
         ),
         (
             'forbid(principal, action == T::Action::"Forward", resource);',
             (
-                '1:40: the gate never asks for `T::Action::"Forward"`, so the policy never applies; '
-                'allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
+                '1:40: the gate never asks for `T::Action::"Forward"`, so the policy never '
+                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
             ),
         ),
         (
             'forbid(principal, action in [Action::"Forward",\n Action::"forwad"], resource);',
             (
-                '2:10: the gate never asks for `Action::"forwad"`, so the policy never applies; '
-                'allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
+                '2:10: the gate never asks for `Action::"forwad"`, so the policy never '
+                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
             ),
         ),
     ],
