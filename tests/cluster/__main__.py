@@ -17,7 +17,8 @@ def main() -> int:
     try:
         if arguments.clean:
             cluster.check_possible()
-            exclusive.recover(_say)
+            with exclusive.alone(_say, limit=0):
+                _say("nothing of a cluster is left")
         else:
             _serve(with_images=not arguments.without_images)
     except cluster.ClusterUnavailableError as error:

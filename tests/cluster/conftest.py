@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.cluster import report
 
 # With the wait for another cluster's end, and the building of images.
 SECONDS_PER_TEST = 900
+HERE = Path(__file__).parent
 
 _UNAVAILABLE = pytest.StashKey[str]()
 
@@ -32,7 +34,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Those in the cluster come last: the quick ones first, then those that need it to be down."""
-    items.sort(key=_is_in_cluster)
+    items.sort(key=lambda item: (_is_in_cluster(item), item.path.parent == HERE))
     for item in filter(_is_in_cluster, items):
         if config.pluginmanager.has_plugin("timeout") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SECONDS_PER_TEST))

@@ -26,8 +26,7 @@ Say = Callable[[str], None]
 @contextmanager
 def new_run(say: Say, limit: float = LIMIT) -> Iterator[Run]:
     """A run with an empty folder, alone on this machine; at the end its traces are removed."""
-    with _locked(say, limit) as lock:
-        _recover(lock, say)
+    with alone(say, limit) as lock:
         parent = tempfile.gettempdir()
         if len(parent) > LONGEST_PARENT:
             parent = "/tmp"
@@ -42,19 +41,17 @@ def new_run(say: Say, limit: float = LIMIT) -> Iterator[Run]:
             _write(lock, "")
 
 
-def recover(say: Say) -> None:
-    """Removes what a crashed run left, if there was one; waits for none that is alive."""
-    with _locked(say, limit=0) as lock:
-        _recover(lock, say)
-
-
-def _recover(lock: IO[str], say: Say) -> None:
-    lock.seek(0)
-    _, _, name = lock.read().strip().partition("\n")
-    if name:
-        say(f"removing what a crashed run left ({name})")
-        traces.remove(Path(name))
-        _write(lock, "")
+@contextmanager
+def alone(say: Say, limit: float = LIMIT) -> Iterator[IO[str]]:
+    """While no cluster runs here; what a crashed run left has been removed."""
+    with _locked(say, limit) as lock:
+        lock.seek(0)
+        _, _, name = lock.read().strip().partition("\n")
+        if name:
+            say(f"removing what a crashed run left ({name})")
+            traces.remove(Path(name))
+            _write(lock, "")
+        yield lock
 
 
 @contextmanager
