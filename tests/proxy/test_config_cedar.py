@@ -140,14 +140,16 @@ def test_a_positional_name_is_told_and_any_other_kept() -> None:
             'forbid(principal, action == T::Action::"Forward", resource);',
             (
                 '1:40: the gate never asks for `T::Action::"Forward"`, so the policy never '
-                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
+                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean '
+                "`Forward`?"
             ),
         ),
         (
             'forbid(principal, action in [Action::"Forward",\n Action::"forwad"], resource);',
             (
                 '2:10: the gate never asks for `Action::"forwad"`, so the policy never '
-                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean `Forward`?'
+                'applies; allowed: `Action::"Forward"`, `Action::"Approve"`; did you mean '
+                "`Forward`?"
             ),
         ),
     ],
