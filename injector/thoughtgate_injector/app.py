@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ from thoughtgate_injector.metrics import Metrics
 from thoughtgate_injector.server import Health
 from thoughtgate_injector.trust import Trust
 from thoughtgate_injector.webhook import Webhook, register
+
+logger = logging.getLogger(__name__)
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -109,6 +112,7 @@ def run(settings: Settings, *, port: int, health_port: int) -> int:
         settings, cluster, login, version("thoughtgate"), port=port, health_port=health_port
     )
     asyncio.run(_run(injector))
+    logger.info("stopped")
     return 0
 
 

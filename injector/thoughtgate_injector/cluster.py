@@ -119,4 +119,6 @@ def in_cluster(namespace: str) -> Cluster:
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise ClusterError(f"this is no pod with a service account: {error}") from error
+    # Whoever asks asks again later; a call that goes on trying would outlast a stopping replica.
+    configuration.retries = 0
     return Cluster(client.ApiClient(configuration), namespace)

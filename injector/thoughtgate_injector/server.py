@@ -78,6 +78,7 @@ async def reviews(
             yield bound
         finally:
             health.draining = True
+            logger.info("stopping: reviews are answered for %s seconds more", drain)
             await asyncio.sleep(drain)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from thoughtgate_injector import offline
+from thoughtgate_injector import manifest_text, offline
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
@@ -172,8 +172,12 @@ def test_a_typed_list_may_leave_out_its_items_kind() -> None:
     assert sidecars(inject(text)) == 1
 
 
-def test_an_alias_is_changed_for_each_of_its_places_alone() -> None:
+@pytest.mark.parametrize("expands", [True, False])
+def test_an_alias_is_changed_for_each_of_its_places_alone(
+    expands: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = """\
+# a comment
 apiVersion: v1
 kind: Pod
 metadata: {annotations: {thoughtgate.io/inject: "true"}}
@@ -188,7 +192,13 @@ spec:
   - <<: *first
     name: c
 """
-    pod = yaml.safe_load(inject(text))
+    text = text.replace("name: b", "name: b  # kept")
+    if not expands:
+        # What would be printed is then not what was decided: it is written anew, without comments.
+        monkeypatch.setattr(manifest_text, "_expanded", lambda tree: tree)
+    out = inject(text)
+    assert ("# kept" in out) == expands
+    pod = yaml.safe_load(out)
     for container in pod["spec"]["containers"]:
         assert [variable["name"] for variable in container["env"]] == ["A", "MCP_SERVER_URL"]
 

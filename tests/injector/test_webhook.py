@@ -15,6 +15,9 @@ from tests.injector import golden
 from tests.injector.fake_cluster import FakeCluster
 from tests.injector.running import Replica, replica, review, until
 from thoughtgate_injector.core.review import Reviewer
+from thoughtgate_injector.core.verdict import Entry
+from thoughtgate_injector.metrics import Metrics
+from thoughtgate_injector.webhook import Webhook
 
 # Replicas run with the shipped settings.
 INJECTED = [case for case in golden.injected() if not case.reviewer.settings.allowed]
@@ -188,6 +191,20 @@ def test_a_failure_inside_is_a_refusal_with_words(
 
     with_replica(fake, test)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("allowed", [True, None])
+def test_nothing_is_allowed_that_our_handler_has_not_seen(allowed: bool | None) -> None:
+    async def function(*_: object, **__: object) -> dict[str, Any]:
+        if allowed is None:
+            raise LookupError
+        return {"response": {"uid": "x", "allowed": allowed}}
+
+    webhook = Webhook(function, Metrics(), lambda: 0.0)
+    body = json.dumps(review(MINIMAL.pod)).encode()
+    reply = asyncio.run(webhook.answer(Entry.POD, body))
+    response = json.loads(reply.body)["response"]
+    assert (reply.status, response["allowed"], response["status"]["code"]) == (200, False, 500)
 
 
 def test_each_review_is_one_line_of_the_log_and_is_counted(

@@ -89,6 +89,7 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
     "a volume less": lambda p: p["spec"]["volumes"].pop(),
     "no volumes": lambda p: p["spec"].pop("volumes"),
     "a volume twice": lambda p: p["spec"]["volumes"].append({"name": "thoughtgate-state"}),
+    "a volume of ours twice": lambda p: p["spec"]["volumes"].append(volume(p, "thoughtgate-state")),
     "an agent in its state": lambda p: p["spec"]["containers"][0].update(
         volumeMounts=[{"name": "thoughtgate-state", "mountPath": "/x"}]
     ),

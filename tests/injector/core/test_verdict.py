@@ -104,3 +104,14 @@ def test_a_path_that_only_begins_like_ours_is_the_agents_own() -> None:
         {"name": "x", "mountPath": path} for path in ("/etc", "/etc/podinformation", "/var/lib")
     ]
     assert isinstance(decide(asked, Entry.POD, Settings()), Inject)
+
+
+@pytest.mark.parametrize(
+    ("policy", "refused"), [("Never", True), ("OnFailure", True), ("Always", False)]
+)
+def test_a_plain_sidecar_is_not_put_into_a_pod_that_is_to_end(policy: str, refused: bool) -> None:
+    asked = pod("true")
+    asked["metadata"]["annotations"]["thoughtgate.io/native-sidecar"] = "false"
+    asked["spec"]["restartPolicy"] = policy
+    outcome = decide(asked, Entry.POD, Settings(allowed=frozenset({"native-sidecar"})))
+    assert isinstance(outcome, Refusal) == refused
