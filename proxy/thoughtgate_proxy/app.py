@@ -18,9 +18,11 @@ from thoughtgate_proxy.core.config import ConfigRefused, Mistake
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.identity import Identity, IdentityRefused
 from thoughtgate_proxy.core.policy import PolicySet
+from thoughtgate_proxy.listeners import memory
 from thoughtgate_proxy.listeners.admin import AdminListener
+from thoughtgate_proxy.listeners.memory import Budget
 from thoughtgate_proxy.listeners.proxy import ProxyListener
-from thoughtgate_proxy.listeners.server import listen, port_of
+from thoughtgate_proxy.listeners.server import ParserTooLax, listen, port_of
 from thoughtgate_proxy.pipeline import InForce, Pipeline
 from thoughtgate_proxy.process_settings import ProcessSettings, SettingsRefused
 from thoughtgate_proxy.reload import Reloader
@@ -49,7 +51,7 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
         return uvloop.run(_Process(config_path, environ, settings, who, loaded).serve())
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
-    except IdentityRefused as refused:
+    except (IdentityRefused, ParserTooLax) as refused:
         return _refuse([str(refused)])
     except OSError as error:
         return _refuse([f"cannot listen: {error.strerror or error}"])
@@ -90,18 +92,20 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         in_force = self._build(self._loaded)
+        self._record = Record(self._log, self._metrics, self._who)
         self._pipeline = Pipeline(
-            in_force,
-            Record(self._log, self._metrics, self._who),
-            loopback_only=self._settings.loopback_only,
-            new_id=lambda: os.urandom(8).hex(),
+            in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
         )
         self._reloader = Reloader(self._path, self._environ, self._loaded, self._take, self._log)
         self._mark(self._loaded)
+        limits = self._loaded.config.limits
         proxy = ProxyListener(
-            self._pipeline.handle, lambda: self._pipeline.in_force.gate.config.limits, self
+            self._pipeline.handle,
+            lambda: self._pipeline.in_force.gate.config.limits,
+            self,
+            Budget(limits.memory_bytes or memory.total()),
         )
-        admin = AdminListener(self._readiness, self._metrics.text)
+        admin = AdminListener(self._readiness, self._exposition, self)
         admin_servers = await listen(admin.server, _ADMIN_HOSTS, self._settings.admin_port)
         servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
         self._listening = True
@@ -138,6 +142,18 @@ class _Process:
         self._last_request = asyncio.get_running_loop().time()
         self._metrics.connections.dec()
         self._metrics.request_seconds.observe(seconds)
+
+    def refused(self, status: int, reason: str) -> None:
+        """A listener refused a request before it was one."""
+        self._record.refused(_new_id(), status, reason)
+
+    def broken(self, error: BaseException | None) -> None:
+        """A listener failed at a request."""
+        self._record.broken(_new_id(), error or RuntimeError("no reply"))
+
+    def cut(self, reason: str) -> None:
+        """A reply ended too early."""
+        self._record.upstream_failed("", "", reason, "upstream_cut")
 
     async def _until_quiet(self) -> None:
         """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""
@@ -201,10 +217,17 @@ class _Process:
             admin_port=admin_port,
         )
 
+    def _exposition(self) -> bytes:
+        self._metrics.reload_ok.set(0 if self._reloader.mistakes else 1)
+        return self._metrics.text()
+
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         refused = self._reloader.mistakes
-        self._metrics.reload_ok.set(0 if refused else 1)
         details: dict[str, Any] = {"config": self._pipeline.in_force.gate.digest}
         if refused:
             details["refused_config"] = refused
         return self._listening, details
+
+
+def _new_id() -> str:
+    return os.urandom(8).hex()

@@ -76,6 +76,8 @@ class Judge:
             case Response():
                 return GoesOn()
             case Notification():
+                if alone and (told := headers.mismatch(http, read)) is not None:
+                    return self._refused(read, 400, answers.HEADER_MISMATCH, told)
                 if self._known(source, read.method):
                     return GoesOn()
                 return self._refused(read, 400, message.METHOD_NOT_FOUND, _unknown(read))
@@ -95,6 +97,10 @@ class Judge:
     def _gated(
         self, source: Source, http: HttpRequest, read: Request, raw: bytes, now: float, alone: bool
     ) -> GoesOn | Answered:
+        most = self._gate.config.limits.batch
+        if len(read.targets) > most:
+            text = f"the request names {len(read.targets)} resources, allowed are {most}"
+            return self._refused(read, 200, message.INVALID_PARAMS, text)
         correlation = self._new_id()
         if self._record.log.stuck:
             text = "the log cannot be written, and no call goes unlogged: try again later"

@@ -60,7 +60,9 @@ class Pipeline:
                     return await self._get(in_force, http)
                 case "DELETE":
                     if http.header("mcp-session-id") is None:
-                        raise HttpRefused(400, "DELETE ends a session: `Mcp-Session-Id` is missing")
+                        raise HttpRefused(
+                            405, "DELETE ends a session: `Mcp-Session-Id` is missing", _ALLOW
+                        )
                     return await self._passage(in_force, http).plain()
             raise HttpRefused(
                 405, f"`{http.method[:20]}`: allowed are POST, GET and DELETE", _ALLOW
@@ -107,6 +109,9 @@ class Pipeline:
         """Send on the members that may go on; answer the others in the same reply."""
         if http.header("mcp-protocol-version") not in _BATCHES:
             raise HttpRefused(400, "this protocol revision has no batches: send one message a POST")
+        for name in ("mcp-method", "mcp-name"):
+            if http.header(name) is not None:
+                raise HttpRefused(400, f"`{name}` tells of one message, and the body is a batch")
         sent: list[bytes] = []
         asked: list[Request] = []
         decisions: list[Decision] = []

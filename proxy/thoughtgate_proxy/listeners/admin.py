@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from thoughtgate_proxy.listeners.server import http_server
+from thoughtgate_proxy.listeners.server import Complaints, HttpServer
 from thoughtgate_proxy.telemetry.metrics import CONTENT_TYPE
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
@@ -14,10 +14,12 @@ Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 class AdminListener:
     """`/health`, `/ready` and `/metrics`; nothing here can change anything."""
 
-    def __init__(self, readiness: Readiness, metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self, readiness: Readiness, metrics: Callable[[], bytes], complaints: Complaints
+    ) -> None:
         """`readiness` gives whether the gate can be used, and details for a person."""
         self._readiness, self._metrics = readiness, metrics
-        self.server = http_server(self._request)
+        self.server = HttpServer(self._request, complaints)
 
     async def _request(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):

@@ -6,35 +6,47 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from thoughtgate_proxy.core.config.values import Limits
-from thoughtgate_proxy.core.http import Headers, HttpReply, HttpRequest, ReplyCut
-from thoughtgate_proxy.listeners.server import http_server
+from thoughtgate_proxy.core.http import Headers, HttpRefused, HttpReply, HttpRequest, ReplyCut
+from thoughtgate_proxy.listeners.memory import Budget, NoRoom, Share, TooBig
+from thoughtgate_proxy.listeners.server import Complaints, HttpServer, refusal
 
-# How long a client may take between two pieces of its request's body.
+# How long a client may take to send its request's body.
 _BODY_SECONDS = 30.0
 
 Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 
-class Watch(Protocol):
+class Watch(Complaints, Protocol):
     """Is told of each request under way."""
 
     def begun(self) -> None: ...
 
     def ended(self, seconds: float) -> None: ...
 
+    def cut(self, reason: str) -> None:
+        """A reply ended too early, and the client's connection with it."""
+
 
 class ProxyListener:
     """Reads whole requests, within the limits, and writes replies with back-pressure."""
 
-    def __init__(self, handle: Handle, limits: Callable[[], Limits], watch: Watch) -> None:
-        """`limits` gives those of the configuration in force."""
+    def __init__(
+        self,
+        handle: Handle,
+        limits: Callable[[], Limits],
+        watch: Watch,
+        budget: Budget,
+        body_seconds: float = _BODY_SECONDS,
+    ) -> None:
+        """`limits` gives those of the configuration in force; all bodies share `budget`."""
         self._handle, self._limits, self._watch = handle, limits, watch
+        self._budget, self._body_seconds = budget, body_seconds
         self._active = 0
         self.closing = False
-        self.server = http_server(self._request)
+        self.server = HttpServer(self._request, watch)
 
     async def _request(self, request: web.BaseRequest) -> web.StreamResponse:
         limits, begun = self._limits(), time.perf_counter()
@@ -42,8 +54,9 @@ class ProxyListener:
             return self._short(503, f"{self._active} requests are under way, which is the limit")
         self._active += 1
         self._watch.begun()
+        share = Share(self._budget)
         try:
-            read = await self._read(request, limits)
+            read = await self._read(request, limits, share)
             if isinstance(read, web.Response):
                 return read
             reply = await self._handle(read)
@@ -52,10 +65,13 @@ class ProxyListener:
             finally:
                 reply.close()
         finally:
+            share.release()
             self._active -= 1
             self._watch.ended(time.perf_counter() - begun)
 
-    async def _read(self, request: web.BaseRequest, limits: Limits) -> HttpRequest | web.Response:
+    async def _read(
+        self, request: web.BaseRequest, limits: Limits, share: Share
+    ) -> HttpRequest | web.Response:
         headers: Headers = []
         size = 0
         for name, value in request.raw_headers:
@@ -63,26 +79,24 @@ class ProxyListener:
             headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
         if size > limits.header_block_bytes:
             return self._short(431, f"the headers have more than {limits.header_block_bytes} bytes")
-        most = limits.request_body_bytes
-        too_long = f"the body has more than {most} bytes"
-        if request.content_length is not None and request.content_length > most:
-            return self._short(413, too_long)
-        body = bytearray()
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return self._short(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        if request.method == "CONNECT" or "Upgrade" in request.headers:
+            # What follows is in another protocol, or pretends to be.
+            return self._short(400, "`CONNECT` and `Upgrade`: only HTTP/1.1 is spoken here")
+        body = b""
         if request.can_read_body:
             try:
-                while True:
-                    async with asyncio.timeout(_BODY_SECONDS):
-                        piece = await request.content.readany()
-                    if not piece:
-                        break
-                    body += piece
-                    if len(body) > most:
-                        return self._short(413, too_long)
+                # One limit for the whole, or a byte now and then would hold the memory for ever.
+                async with asyncio.timeout(self._body_seconds):
+                    body = await _body(request, limits.request_body_bytes, share)
+            except HttpRefused as refused:
+                return self._short(refused.status, refused.reason)
             except TimeoutError:
-                return self._short(408, f"nothing of the body came for {_BODY_SECONDS:g} s")
-            except web.RequestPayloadError as error:
-                return self._short(400, f"the body is not HTTP: {error}")
-        return HttpRequest(request.method, request.raw_path, headers, bytes(body))
+                return self._short(408, f"the body did not come within {self._body_seconds:g} s")
+            except web.RequestPayloadError:
+                return self._short(400, "the body is not HTTP: its length or chunks are wrong")
+        return HttpRequest(request.method, request.raw_path, headers, body)
 
     async def _write(self, request: web.BaseRequest, reply: HttpReply) -> web.StreamResponse:
         if isinstance(reply.body, bytes):
@@ -97,7 +111,8 @@ class ProxyListener:
         try:
             async for piece in reply.body:
                 await stream.write(piece)
-        except ReplyCut:
+        except ReplyCut as error:
+            self._watch.cut(str(error))
             # The client must not take what it has for the whole.
             if request.transport is not None:
                 request.transport.abort()
@@ -107,17 +122,37 @@ class ProxyListener:
         return stream
 
     def _short(self, status: int, reason: str) -> web.Response:
-        """A refusal before the request was read; the connection may hold its rest, so it ends."""
-        response = web.json_response(
-            {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": reason}},
-            status=status,
-        )
-        response.force_close()
-        return response
+        self._watch.refused(status, reason)
+        return refusal(status, reason)
 
     def _last(self, response: web.StreamResponse) -> None:
         if self.closing:
             response.force_close()
+
+
+async def _body(request: web.BaseRequest, most: int, share: Share) -> bytes:
+    """The whole body, `most` bytes of it. Raises `HttpRefused`."""
+    too_long = f"the body has more than {most} bytes"
+    if request.content_length is not None and request.content_length > most:
+        raise HttpRefused(413, too_long)
+    expect = request.headers.get("Expect")
+    if expect is not None:
+        if expect.lower() != "100-continue":
+            raise HttpRefused(417, "`Expect`: allowed is 100-continue")
+        if request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    try:
+        while piece := await request.content.readany():
+            share.add(piece)
+            body += piece
+            if len(body) > most:
+                raise HttpRefused(413, too_long)
+    except TooBig as error:
+        raise HttpRefused(413, "the body needs more memory than there is for all") from error
+    except NoRoom as error:
+        raise HttpRefused(503, "other bodies fill the memory: try again later") from error
+    return bytes(body)
 
 
 def _set(response: web.StreamResponse, headers: Headers) -> None:

@@ -3,39 +3,106 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn, Protocol
 
-from aiohttp import http_parser, web, web_protocol
+from aiohttp import http_exceptions, http_parser, web, web_protocol
 
-_SETTINGS: Mapping[str, Any] = {
-    # Bodies must be judged as they are; the length of a line is bounded by the whole block's.
-    "auto_decompress": False,
-    "max_line_size": 1 << 16,
-    "max_field_size": 1 << 16,
-    # Also bounds how long a connection may stay without a whole request head.
-    "keepalive_timeout": 75.0,
-    "access_log": None,
-}
+_MOST_LINE = 1 << 16
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-def http_server(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-) -> web.Server:
-    """A server for `handler`. Raises `RuntimeError` where aiohttp's strict parser is missing."""
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        raise RuntimeError(
-            "aiohttp runs without its C extensions, whose parser alone is strict enough here: "
-            "unset AIOHTTP_NO_EXTENSIONS, or install aiohttp as a wheel"
+
+class Complaints(Protocol):
+    """Is told of what never became a request, and of what went wrong in answering one."""
+
+    def refused(self, status: int, reason: str) -> None: ...
+
+    def broken(self, error: BaseException | None) -> None: ...
+
+
+class ParserTooLax(Exception):
+    """aiohttp's strict parser is missing."""
+
+
+class HttpServer(web.Server):
+    """A server for one handler, whose every answer is JSON with words. Raises `ParserTooLax`."""
+
+    def __init__(self, handler: Handler, complaints: Complaints) -> None:
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+            raise ParserTooLax(
+                "aiohttp runs without its C extensions, whose parser alone is strict enough here: "
+                "unset AIOHTTP_NO_EXTENSIONS, or install aiohttp as a wheel"
+            )
+        super().__init__(handler, handler_cancellation=True)
+        self.complaints = complaints
+
+    def __call__(self) -> web_protocol.RequestHandler:
+        """One connection. Made here since aiohttp drops all settings if it does not know one."""
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            # Bodies must be judged as they are; a line's length is bounded by the whole block's.
+            auto_decompress=False,
+            max_line_size=_MOST_LINE,
+            max_field_size=_MOST_LINE,
+            # Also bounds how long a connection may stay without a whole request head.
+            keepalive_timeout=75.0,
+            access_log=None,  # type: ignore[arg-type]  # none, which its type does not tell
         )
-    server = web.Server(handler, handler_cancellation=True, **_SETTINGS)
-    # A misspelt setting would silently drop all of them; made directly, it is a TypeError.
-    web_protocol.RequestHandler(server, loop=asyncio.get_running_loop(), **_SETTINGS)
-    return server
 
 
-async def listen(server: web.Server, hosts: Sequence[str], port: int) -> list[asyncio.Server]:
+class _Connection(web_protocol.RequestHandler):
+    """Complains to us, where aiohttp would write stack traces with the client's bytes to stderr."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that could not be read or that broke its handler."""
+        server = self._manager
+        if isinstance(exc, ConnectionError) or not isinstance(server, HttpServer):
+            _give_up()  # the client is gone
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            status, reason = _understood(exc, message or "")
+            server.complaints.refused(status, reason)
+        else:
+            reason = "ThoughtGate failed and let nothing pass"
+            server.complaints.broken(exc)
+        if request.writer.output_size > 0:
+            _give_up()  # a second answer cannot follow the beginning of the first
+        return refusal(status, reason)
+
+
+def refusal(status: int, reason: str) -> web.Response:
+    """A refusal of a request that was not read whole: its rest is lost with the connection."""
+    response = web.json_response(
+        {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": reason}}, status=status
+    )
+    response.force_close()
+    return response
+
+
+def _understood(exc: http_exceptions.HttpProcessingError, message: str) -> tuple[int, str]:
+    """The status and the reason of a parser's error, without the bytes that it quotes."""
+    if isinstance(exc, http_exceptions.LineTooLong):
+        return 431, f"a line of the request's head has more than {_MOST_LINE} bytes"
+    if message == "Too many headers received":
+        return 431, "the request has more than 128 headers"
+    return 400, f"the request is not HTTP: {message.partition(chr(10))[0].partition(':')[0][:100]}"
+
+
+def _give_up() -> NoReturn:
+    raise ConnectionError("the connection is not fit for an answer")
+
+
+async def listen(server: HttpServer, hosts: Sequence[str], port: int) -> list[asyncio.Server]:
     """Bind `server` to `port` of each of `hosts` (0: one free port for all).
 
     An IPv6 address is left out on a machine without IPv6, unless it is the only one. Raises

@@ -22,7 +22,8 @@ class Metrics:
     """The series of one process; labels hold only known methods and names that a server listed."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, that nobody asked for
+        # A second series for each, that nobody asked for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()
         self.requests = Counter(
             "thoughtgate_requests", "Messages from the agent",

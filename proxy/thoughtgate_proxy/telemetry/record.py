@@ -85,7 +85,7 @@ class Record:
         self.log.event("upstream failed", Level.WARNING, **facts)
         self.metrics.errors.labels(kind, known_method(method) if method else "").inc()
 
-    def broken(self, correlation: str, error: Exception) -> None:
+    def broken(self, correlation: str, error: BaseException) -> None:
         """Log and count a mistake of ours, with where it happened and no data of anybody's."""
         place = [
             f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in extract_tb(error.__traceback__)
