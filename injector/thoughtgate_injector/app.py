@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +50,8 @@ class Injector:
     """The ports in use, of reviews and of probes, once they are."""
 
     async def operate(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, or SIGTERM comes, and the drain is over."""
+        """Serve until `stop` is set, and the drain is over; SIGTERM and SIGINT set it."""
+        _on_signals(stop)
         # Else kopf looks the uid up in passwd, where it need not be.
         os.environ.setdefault("POD_ID", names.INJECTOR)
         async with server.probes(
@@ -58,7 +60,7 @@ class Injector:
             self.bound = (0, port)
             await kopf.operator(
                 registry=self._registry(),
-                settings=self._kopf_settings(),
+                settings=self._kopf_settings(stop),
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop,
@@ -70,17 +72,20 @@ class Injector:
         register(registry, Reviewer(self.settings, self.version))
         return registry
 
-    def _kopf_settings(self) -> kopf.OperatorSettings:
+    def _kopf_settings(self, stop: asyncio.Event) -> kopf.OperatorSettings:
         settings = kopf.OperatorSettings()
         settings.admission.managed = None
-        settings.admission.server = self._server
+        settings.admission.server = partial(self._server, stop)
         settings.scanning.disabled = True
         settings.posting.enabled = False
         settings.process.ultimate_exiting_timeout = None
         return settings
 
-    async def _server(self, function: Any) -> AsyncIterator[Any]:
+    async def _server(self, stop: asyncio.Event, function: Any) -> AsyncIterator[Any]:
         """Serve as kopf's admission server; it is cancelled when the operator stops."""
+        # kopf has put its own handlers in place of ours by now. A stop by those leaves kopf's
+        # waiter for `stop` hanging, and kopf waits five seconds for that at its end.
+        _on_signals(stop)
         trust = Trust(
             cluster=self.cluster,
             hosts=hosts(self.cluster.namespace),
@@ -117,11 +122,13 @@ def run(settings: Settings, *, port: int, health_port: int) -> int:
 
 
 async def _run(injector: Injector) -> None:
-    stop = asyncio.Event()
-    # The first process of a container ignores signals that it has no handler for; kopf puts its
-    # own here, but not before it runs.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await injector.operate(stop)
+    await injector.operate(asyncio.Event())
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` on a signal; the first process of a container ignores those without a handler."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
 
 
 def login() -> kopf.ConnectionInfo:

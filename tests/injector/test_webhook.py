@@ -5,6 +5,9 @@ import base64
 import copy
 import json
 import logging
+import os
+import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -278,3 +281,14 @@ def test_a_stopping_replica_answers_on_and_closes_its_connections(fake: FakeClus
         await one.task
 
     with_replica(fake, test, drain=0.5)
+
+
+def test_sigterm_stops_a_replica_without_delay(fake: FakeCluster) -> None:
+    async def test(one: Replica) -> None:
+        began = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await one.task
+        # kopf would wait five seconds for a task of its own.
+        assert time.monotonic() - began < 4
+
+    with_replica(fake, test)
