@@ -15,8 +15,8 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        cluster.check_possible()
         if arguments.clean:
-            cluster.check_possible()
             with exclusive.alone(_say, limit=0):
                 _say("nothing of a cluster is left")
         else:
@@ -30,8 +30,9 @@ def main() -> int:
 
 
 def _serve(*, with_images: bool) -> None:
+    built = images.of_project(_say) if with_images else []
     with cluster.running(_say) as up:
-        for image in images.of_project(_say) if with_images else []:
+        for image in built:
             _say(f"image on the node: {up.load_image(image)}")
         _say("Ctrl-C takes it down. In another shell:")
         sys.stdout.write(f"export KUBECONFIG={up.kubeconfig} PATH={up.programs}:$PATH\n")

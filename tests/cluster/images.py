@@ -122,7 +122,7 @@ def build(name: str, dockerfile: str, files: Mapping[str, str | Path], say: Say)
         say(f"building the image {name}")
         context = where.with_name("context")
         _lay_out(context, files)
-        _build(context, dockerfile, parent, full_name, where)
+        _build(dockerfile, parent, full_name, where)
 
     return Image(full_name, cache.made(f"{name}-image", key, make))
 
@@ -140,30 +140,40 @@ def _lay_out(context: Path, files: Mapping[str, str | Path]) -> None:
             shutil.copy2(content, target)
 
 
-def _build(context: Path, dockerfile: str, parent: Image, name: str, where: Path) -> None:
+def _build(dockerfile: str, parent: Image, name: str, where: Path) -> None:
     """With steps kept from build to build: a change of sources alone installs nothing anew."""
     storage = cache.folder() / "buildah"
     storage.mkdir(exist_ok=True)
-    (context.parent / "Dockerfile").write_text(dockerfile)
+    where.with_name("Dockerfile").write_text(dockerfile)
     with cache.lock("buildah"), tempfile.TemporaryDirectory(prefix="thoughtgate-build-") as state:
         mounts.remove(storage)  # of a build that crashed
         driver = "overlay" if mounts.carries_overlay(storage) else "vfs"
         root = storage / driver
-        tool: list[str | Path] = ["buildah", "--root", root, "--runroot", state]
-        tool += ["--storage-driver", driver]
-        if len(run(*tool, "images", "-a", "-q").split()) > KEPT_STEPS:
-            mounts.remove_tree(root)
-        run(*tool, "rm", "--all")
-        if parent.name not in run(*tool, "images", "--format", "{{.Name}}:{{.Tag}}"):
-            run(*tool, "pull", "-q", f"docker-archive:{parent.archive}", limit=600)
-        run(
-            *tool, "bud", "-q", "--isolation", "chroot", "--pull-never", "--layers",
-            "--build-arg", f"BASE_IMAGE={parent.name}", *_trust(),
-            "-f", context.parent / "Dockerfile", "-t", name, context, limit=1800,
-        )  # fmt: skip
-        run(*tool, "push", "-q", name, f"docker-archive:{where}:{name}", limit=600)
-        mounts.remove(root)  # the driver keeps its own folder mounted on itself
-        mounts.remove(Path(state))
+        try:
+            _run_build(
+                ["--root", root, "--runroot", state, "--storage-driver", driver],
+                parent,
+                name,
+                where,
+            )
+        finally:
+            mounts.remove(root)  # the driver keeps its own folder mounted on itself
+            mounts.remove_tree(Path(state))
+
+
+def _run_build(options: list[str | Path], parent: Image, name: str, where: Path) -> None:
+    tool = ["buildah", *options]
+    if len(run(*tool, "images", "-a", "-q").split()) > KEPT_STEPS:
+        run(*tool, "rmi", "--all", "--force")
+    run(*tool, "rm", "--all")
+    if parent.name not in run(*tool, "images", "--format", "{{.Name}}:{{.Tag}}"):
+        run(*tool, "pull", "-q", f"docker-archive:{parent.archive}", limit=600)
+    run(
+        *tool, "bud", "-q", "--isolation", "chroot", "--pull-never", "--layers",
+        "--build-arg", f"BASE_IMAGE={parent.name}", *_trust(),
+        "-f", where.with_name("Dockerfile"), "-t", name, where.with_name("context"), limit=1800,
+    )  # fmt: skip
+    run(*tool, "push", "-q", name, f"docker-archive:{where}:{name}", limit=600)
 
 
 def _trust() -> list[str]:
