@@ -48,7 +48,9 @@ class Document:
         layout = _Layout.of(tree)
         if self.aliases:
             tree = _expanded(tree)
-        apply(tree, [_written(operation) for operation in operations])
+        for operation in operations:
+            _make_room(tree, operation)
+            apply(tree, [_written(operation)])
         out = io.StringIO()
         _yaml(layout).dump(tree, out)
         text = out.getvalue()
@@ -180,6 +182,27 @@ def _dressed(new: Any, node: Any) -> Any:
         new.fa.set_flow_style()
     new.lc.line, new.lc.col = node.lc.line, node.lc.col
     return new
+
+
+def _make_room(tree: Any, operation: Add) -> None:
+    """Put a new key before the last one of a mapping, where comment lines come after that.
+
+    ruamel.yaml has such lines as part of the last key: what is added behind it comes behind them.
+    """
+    *parents, key = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
+    for part in parents:
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    if isinstance(tree, CommentedMap) and tree and key not in tree and _ends_in_lines(tree):
+        tree.insert(len(tree) - 1, key, None)
+
+
+def _ends_in_lines(node: object) -> bool:
+    """Tell whether whole lines of comment, or empty ones, come after a block."""
+    if not isinstance(node, CommentedMap | CommentedSeq) or not node:
+        return False
+    last = len(node) - 1 if isinstance(node, CommentedSeq) else next(reversed(node))
+    tokens = [token for token in node.ca.items.get(last) or () if hasattr(token, "value")]
+    return any("\n" in token.value.rstrip("\n") for token in tokens) or _ends_in_lines(node[last])
 
 
 def _written(operation: Add) -> Add:

@@ -153,6 +153,12 @@ spec:
     assert kept == text.splitlines()
 
 
+def test_comments_at_the_end_stay_at_the_end() -> None:
+    tail = "    # after the agent\n  # after the containers\n# after the pod\n"
+    out = inject(workload("Pod", "v1") + tail)
+    assert out.endswith("    image: x\n" + tail)
+
+
 def test_lists_are_taken_apart_and_each_item_decided_alone() -> None:
     items = [
         yaml.safe_load(workload("Deployment", "apps/v1")),
