@@ -168,7 +168,8 @@ class FakeMcpServer:
 
     async def _answer(self, waiting: "asyncio.Queue[Received]", peer: Peer) -> None:
         while True:
-            await self.script(await waiting.get(), peer)
+            request = await waiting.get()
+            await self.script(request, peer)
 
 
 async def polite(request: Received, peer: Peer) -> None:

@@ -86,7 +86,9 @@ class Connection(asyncio.Protocol):
         if exchange.done:
             self._exchange = None
             idle = _idle_seconds(exchange.headers)
-            if exchange.keeps_alive() and idle > 0:
+            # A reply before the whole request was written leaves the server in doubt of the rest.
+            written = self._transport is not None and not self._transport.get_write_buffer_size()
+            if exchange.keeps_alive() and written and idle > 0:
                 self._idle_until = self._loop.time() + idle
                 self._on_free(self)
             else:

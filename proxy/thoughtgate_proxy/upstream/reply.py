@@ -67,7 +67,8 @@ class Exchange:
         self._header_bytes = 0
         self._status: int | None = None
         self._until_close = True
-        self._second = False
+        self._surplus = False
+        self._keep_alive = False
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._paused = False
@@ -83,8 +84,10 @@ class Exchange:
         except httptools.HttpParserUpgrade as error:
             raise UpstreamError("the server wants to change the protocol", sent=True) from error
         except httptools.HttpParserError as error:
-            said = error.__context__ if isinstance(error.__context__, _TooMuch) else error
-            raise UpstreamError(f"the reply is not HTTP: {said}", sent=True) from error
+            if not self.done:
+                said = error.__context__ if isinstance(error.__context__, _TooMuch) else error
+                raise UpstreamError(f"the reply is not HTTP: {said}", sent=True) from error
+            self._surplus = True  # after a whole reply: nothing of it reaches anybody
         self._deliver()
 
     def end(self, cause: Exception | None) -> None:
@@ -107,7 +110,7 @@ class Exchange:
 
     def keeps_alive(self) -> bool:
         """Whether a whole reply leaves the connection fit for another request."""
-        return not self._until_close and not self._second and self._parser.should_keep_alive()
+        return self._keep_alive and not (self._until_close or self._surplus or self._paused)
 
     # The reader's side
 
@@ -150,12 +153,15 @@ class Exchange:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # httptools' side
+    # httptools' side. After the head of the reply come its trailers, which must not pass for
+    # headers, and after its end whatever a server wrote that was not asked for.
 
     def on_message_begin(self) -> None:
-        self._second = self.done
+        self._surplus = self._surplus or self.done
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status is not None:
+            return
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > MAX_HEADERS:
             raise _TooMuch(f"its headers are longer than {MAX_HEADERS} bytes")
@@ -165,6 +171,8 @@ class Exchange:
         self.headers.append((key, value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
+        if self._status is not None:
+            return
         status = self._parser.get_status_code()
         if status >= 200:
             self._status = status
@@ -172,12 +180,18 @@ class Exchange:
             self._until_close = False
 
     def on_body(self, body: bytes) -> None:
+        if self.done:
+            return
         self._pieces.append(body)
         self._buffered += len(body)
 
     def on_message_complete(self) -> None:
+        if self.done:
+            return
         if self._status is not None:
             self.done = True
+            # The parser knows now, and has forgotten once it is ready for another message.
+            self._keep_alive = self._parser.should_keep_alive()
         else:
             self.headers, self._header_bytes, self._until_close = [], 0, True
 
