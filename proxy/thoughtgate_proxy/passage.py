@@ -48,16 +48,25 @@ class Passage:
         reply = await self._send(permit, asked)
         if isinstance(reply, HttpReply):
             return reply
+        try:
+            return await self._answer(reply, asked, ours)
+        except BaseException:
+            reply.close()  # above all when the client has gone: the server must learn of it
+            raise
+
+    async def _answer(
+        self, reply: UpstreamReply, asked: Sequence[Request], ours: Sequence[bytes]
+    ) -> HttpReply:
         expected = self._expected(asked)
         kind = headers.media_type(reply.header("content-type"))
+        if expected.filters and (told := _opaque(reply)) is not None:
+            reply.close()
+            return self._failed(502, told, asked)
         if kind == headers.EVENT_STREAM:
             return _stream(reply, replies.events(_pieces(reply.body), expected, ours))
-        if ours and not reply.body and reply.status < 300:
-            return HttpReply(200, _JSON, _array(ours))
-        if kind == headers.JSON and (expected.listing or (ours and reply.status == 200)):
-            return await self._whole(reply, expected, ours)
-        if expected.listing and reply.status < 300:
-            return await self._whole(reply, expected, ours)
+        listing = expected.listing and (kind == headers.JSON or reply.status < 300)
+        if listing or (ours and reply.status < 300):
+            return await self._whole(reply, expected, asked, ours)
         return _as_it_is(reply)
 
     async def listen(self) -> HttpReply:
@@ -65,9 +74,20 @@ class Passage:
         reply = await self._send(self._gate.permit(self.source, "GET", self._target), ())
         if isinstance(reply, HttpReply) or reply.status >= 300:
             return reply if isinstance(reply, HttpReply) else _as_it_is(reply)
-        if headers.media_type(reply.header("content-type")) != headers.EVENT_STREAM:
+        try:
+            return await self._listened(reply)
+        except BaseException:
             reply.close()
-            return self._failed(502, "the server answered a GET with something else than events")
+            raise
+
+    async def _listened(self, reply: UpstreamReply) -> HttpReply:
+        expected = self._expected(None)
+        told = _opaque(reply) if expected.filters else None
+        if headers.media_type(reply.header("content-type")) != headers.EVENT_STREAM:
+            told = "the server answered a GET with something else than events"
+        if told is not None:
+            reply.close()
+            return self._failed(502, told)
         pieces = _pieces(reply.body)
         if not {"mcp-session-id", "mcp-protocol-version"} & {
             name for name, _ in self._http.headers
@@ -80,7 +100,7 @@ class Passage:
                     "this server speaks the HTTP+SSE transport of revision 2024-11-05, which is "
                     "not supported; it needs streamable HTTP",
                 )
-        return _stream(reply, replies.events(pieces, self._expected(None)))
+        return _stream(reply, replies.events(pieces, expected))
 
     async def plain(self) -> HttpReply:
         """Send a request without a message: the end of a session, or a read of metadata."""
@@ -136,24 +156,31 @@ class Passage:
         return HttpReply(status, _JSON, answers.error(id, answers.UPSTREAM_DOWN, text))
 
     async def _whole(
-        self, reply: UpstreamReply, expected: Expected, ours: Sequence[bytes]
+        self,
+        reply: UpstreamReply,
+        expected: Expected,
+        asked: Sequence[Request],
+        ours: Sequence[bytes],
     ) -> HttpReply:
-        """A JSON reply that must be seen whole, filtered and joined by our own answers."""
+        """A reply that must be seen whole, filtered and joined by our own answers."""
         try:
             body = await _read(reply.body, expected.limit)
-        except ReplyCut as error:
-            self._record.upstream_failed(self.source.id, "", str(error), "upstream_cut")
-            body = answers.error(None, answers.UPSTREAM_DOWN, "the server's reply was cut short")
-            return HttpReply(502, _JSON, body)
+        except ReplyCut:
+            return self._failed(502, "the server's reply was cut short", asked)
         if body is None:
-            body = replies.unreadable(f"it is longer than {expected.limit} bytes", expected.ids)
-        elif expected.listing:
-            body = replies.listing(body, expected)
+            text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
+            return self._failed(502, text, asked)
+        status = reply.status
+        if not (body or expected.listing):
+            body = _array(ours)  # nothing of what was sent has an answer of the server's
+        else:
+            body = replies.listing(body, expected) if expected.listing else body
+            body = _array([*listings.members(body), *ours]) if ours else body
         if ours:
-            body = _array([*listings.members(body), *ours])
+            status = 200
         same = [(k, v) for k, v in reply.headers if k not in ("content-encoding", "content-type")]
         passed = headers.downstream(same, same_body=False)
-        return HttpReply(reply.status, [*passed, *_JSON], body)
+        return HttpReply(status, [*passed, *_JSON], body)
 
     def _expected(self, asked: Sequence[Request] | None) -> Expected:
         visibility, metrics = self._gate.visibility(self.source), self._record.metrics
@@ -166,6 +193,16 @@ class Passage:
             learn=metrics.learn,
             dropped=lambda: metrics.errors.labels("unasked_reply", "").inc(),
         )
+
+
+def _opaque(reply: UpstreamReply) -> str | None:
+    """Why a reply could be read otherwise than we would, in one line."""
+    encoding = reply.header("content-encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        return "the server's listing is encoded, although only identity was allowed"
+    if sum(name == "content-type" for name, _ in reply.headers) > 1:
+        return "the server's listing has two content types"
+    return None
 
 
 def _as_it_is(reply: UpstreamReply) -> HttpReply:

@@ -1,0 +1,354 @@
+"""What passes unchanged, what is filtered, and what becomes an error, over real sockets."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.awaiting import within
+from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, dumps, polite
+from tests.proxy.running import RULES, Proxy, World, world
+from tests.proxy.wire import Cut, Reply, ask, call, connected, get, post
+
+STREAM = "Accept: text/event-stream"
+LIST = b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}'
+HIDING = ", expose: {mode: blocklist, tools: [hidden_*]}"
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("gate"), RULES, HIDING) as both:
+        yield both
+
+
+def answering(body: bytes = b"", *lines: str, **more: Any) -> Script:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.reply(body, *lines, **more)
+
+    return script
+
+
+def writing(data: bytes, *, close: bool = False, reset: bool = False) -> Script:
+    """Write exactly `data`."""
+
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.send(data)
+        if reset:
+            peer.reset()
+        elif close:
+            peer.close()
+
+    return script
+
+
+async def through(server: FakeMcpServer, proxy: Proxy, script: Script, data: bytes) -> Reply:
+    server.script, server.received[:] = script, []
+    return await ask(proxy.port, data)
+
+
+def test_the_servers_status_headers_and_bytes_pass_as_they_are(gate: World) -> None:
+    # Two documents and odd spaces: no JSON that we could have written anew.
+    body = b'{"jsonrpc":"2.0","id":1,"result":{"a":1e2}}\n \n{"second":true}'
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        script = answering(body, "Mcp-Session-Id: s-1", "X-Own: a b", "Set-Cookie: c=d", status=203)
+        reply = await through(server, proxy, script, post(call("get_user"), "Mcp-Session-Id: s-0"))
+        assert (reply.status, reply.body) == (203, body)
+        assert reply.header("mcp-session-id") == "s-1"
+        assert reply.header("x-own") == "a b"
+        assert reply.header("set-cookie") == "c=d"
+        assert server.received[0].header("mcp-session-id") == "s-0"
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 503])
+def test_a_servers_refusal_passes_untouched(gate: World, status: int) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        words = 'Bearer realm="x", resource_metadata="https://a.example/.well-known/x"'
+        script = answering(b"no", f"WWW-Authenticate: {words}", status=status, kind="text/plain")
+        reply = await through(server, proxy, script, post(call("get_user")))
+        assert (reply.status, reply.body) == (status, b"no")
+        assert reply.header("www-authenticate") == words
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_its_place_not_told(gate: World, status: int) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        script = answering(b"", f"Location: {server.url}/elsewhere", status=status)
+        reply = await through(server, proxy, script, post(call("get_user")))
+        assert reply.status == 502
+        assert reply.json["error"]["code"] == 50201
+        assert "redirect" in reply.json["error"]["message"]
+        assert reply.json["id"] == 1
+        assert b"elsewhere" not in reply.body
+        assert str(server.port).encode() not in reply.body
+        assert len(server.received) == 1
+
+    gate.run(test)
+
+
+def test_a_notification_and_an_answer_to_the_server_pass(gate: World) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        for body in (
+            b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+            b'{"jsonrpc":"2.0","id":"s1","result":{"action":"accept"}}',
+        ):
+            reply = await through(server, proxy, polite, post(body))
+            assert (reply.status, reply.body) == (202, b"")
+            assert reply.header("content-type") is None
+            assert server.received[0].body == body
+
+    gate.run(test)
+
+
+def test_the_end_of_a_session_passes_and_needs_one(gate: World) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        ending = get("/", "Mcp-Session-Id: s", method="DELETE")
+        assert (await through(server, proxy, answering(status=204), ending)).status == 204
+        assert server.received[0].method == "DELETE"
+        assert server.received[0].header("mcp-session-id") == "s"
+        reply = await through(server, proxy, polite, get("/", method="DELETE"))
+        assert reply.status == 405
+        assert reply.header("allow") == "POST, GET, DELETE"
+        assert not server.received
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/.well-known/oauth-protected-resource/mcp", "/.well-known/openid-configuration?x=1"],
+)
+def test_metadata_of_authorization_is_read_from_the_server(gate: World, path: str) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        reply = await through(server, proxy, answering(b'{"issuer":"x"}'), get(path))
+        assert (reply.status, reply.json) == (200, {"issuer": "x"})
+        assert server.received[0].target == path
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize(
+    "path", ["/.well-known/other", "/x/.well-known/oauth-x", "/.well-known/oauth-x%20", "/"]
+)
+def test_no_other_path_is_an_open_read_of_the_server(gate: World, path: str) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        reply = await through(server, proxy, polite, get(path))
+        assert reply.status == 405
+        assert not server.received
+
+    gate.run(test)
+
+
+def listed(reply: Reply) -> list[str]:
+    return [tool["name"] for tool in reply.json["result"]["tools"]]
+
+
+def test_a_listing_loses_what_is_hidden_and_nothing_else(gate: World) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        reply = await through(server, proxy, polite, post(LIST))
+        assert listed(reply) == ["get_user", "delete_user", "admin_reset"]
+        reply = await through(server, proxy, polite, post(call("hidden_tool")))
+        assert reply.json["error"] == {"code": -32602, "message": "Unknown tool: hidden_tool"}
+        assert not server.received
+
+    gate.run(test)
+
+
+TOOLS = dumps({"jsonrpc": "2.0", "id": 7, "result": {"tools": [{"name": "hidden_x"}]}})
+COMPRESSED = b"\x1f\x8b" + b"hidden_x" + bytes(8)
+OPAQUE: dict[str, Script] = {
+    "another type": answering(TOOLS, kind="text/plain"),
+    "no type": writing(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(TOOLS) + TOOLS),
+    "two types": answering(
+        TOOLS, "Content-Type: application/json", kind="text/event-stream", status=200
+    ),
+    "two documents": answering(TOOLS + TOOLS),
+    "a byte order mark": answering(b"\xef\xbb\xbf" + TOOLS),
+    "UTF-16": answering(TOOLS.decode().encode("utf-16")),
+    "a duplicate key": answering(TOOLS.replace(b'"result"', b'"result":{},"result"')),
+    "compressed though not allowed": answering(COMPRESSED, "Content-Encoding: gzip"),
+    "a compressed stream": answering(
+        COMPRESSED, "Content-Encoding: gzip", kind="text/event-stream"
+    ),
+    "a batch": answering(b"[" + TOOLS + b"]"),
+    "not JSON": answering(b"<html>hidden_x</html>"),
+    "nothing": answering(kind="application/json"),
+    "another id": answering(TOOLS.replace(b"7", b"8")),
+    "an event": answering(b"data: " + TOOLS + b"\n\n", kind="text/event-stream"),
+    "an event without an end": answering(b"data: " + TOOLS, kind="text/event-stream"),
+    "an event in lines": answering(
+        b"data: " + TOOLS.replace(b",", b",\rdata:") + b"\r\r", kind="text/event-stream"
+    ),
+    "chunks of a byte": writing(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+        + b"".join(b"1\r\n%c\r\n" % byte for byte in TOOLS)
+        + b"0\r\n\r\n"
+    ),
+    "until the end": writing(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + TOOLS, close=True
+    ),
+    "too long": answering(TOOLS[:-1] + b" " * (11 << 20) + b"}"),
+}
+
+
+@pytest.mark.parametrize("name", OPAQUE)
+def test_a_listing_never_shows_what_is_hidden(gate: World, name: str) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        reply = await through(server, proxy, OPAQUE[name], post(LIST))
+        assert b"hidden_x" not in reply.body
+        assert reply.status in (200, 502)
+        if reply.status == 502:
+            assert reply.json["error"]["code"] in (50201, 50202)
+            assert reply.json["id"] == 7
+
+    gate.run(test)
+
+
+async def streamed(server: FakeMcpServer, proxy: Proxy, script: Script, data: bytes) -> list[Any]:
+    """The messages of the event stream that answers `data`."""
+    reply = await through(server, proxy, script, data)
+    assert reply.header("content-type") == "text/event-stream"
+    events = [event for event in reply.body.decode().split("\n\n") if "data:" in event]
+    return [json.loads(event.partition("data: ")[2]) for event in events]
+
+
+def test_a_reply_that_was_not_asked_for_is_dropped_and_counted(gate: World) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event({"jsonrpc": "2.0", "id": 99, "result": {"content": []}})
+        await peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
+        await peer.event({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})
+        await peer.event({"jsonrpc": "2.0", "id": 1, "result": {}})
+        await peer.end()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        series = 'thoughtgate_errors_total{error_type="unasked_reply",method=""}'
+        before = (await proxy.metrics()).get(series, 0)
+        messages = await streamed(server, proxy, script, post(call("get_user")))
+        assert [message.get("id") for message in messages] == [None, 1, 1]
+        assert (await proxy.metrics())[series] == before + 1
+
+    gate.run(test)
+
+
+def test_a_listing_in_a_listening_stream_is_filtered_too(gate: World) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(json.loads(TOOLS), id="4")
+        await peer.end()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        data = get("/", STREAM, "Last-Event-ID: 3", "Mcp-Session-Id: s")
+        (message,) = await streamed(server, proxy, script, data)
+        assert message["result"]["tools"] == []
+        assert server.received[0].header("last-event-id") == "3"
+
+    gate.run(test)
+
+
+def test_the_transport_before_streamable_http_is_named(gate: World) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.chunk(b"event: endpoint\ndata: /messages?id=1\n\n")
+        await peer.gone.wait()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        reply = await through(server, proxy, script, get("/sse", STREAM))
+        assert reply.status == 501
+        assert "HTTP+SSE" in reply.json["error"]["message"]
+        await within(server.connections[-1].gone.is_set, "the end of the stream at the server")
+
+    gate.run(test)
+
+
+def test_our_answers_to_a_batch_join_those_of_the_server(gate: World) -> None:
+    bad, note = (
+        call("admin_reset", "bad"),
+        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+    )
+    good = call("get_user", "good")
+    late = (
+        b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"0\r\n\r\n",
+    )
+
+    async def slowly(_: Received, peer: Peer) -> None:
+        for piece in late:
+            await peer.send(piece)
+            await asyncio.sleep(0)  # two segments, as far as one can have it
+
+    async def events(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event({"jsonrpc": "2.0", "id": "good", "result": {}})
+        await peer.end()
+
+    async def ids(server: FakeMcpServer, proxy: Proxy, script: Script, *parts: bytes) -> list[str]:
+        data = post(b"[" + b",".join(parts) + b"]")
+        reply = await through(server, proxy, script, data)
+        assert reply.status == 200
+        if reply.header("content-type") == "text/event-stream":
+            return sorted(message["id"] for message in await streamed(server, proxy, script, data))
+        return sorted(message["id"] for message in reply.json)
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        assert await ids(server, proxy, polite, good, bad) == ["bad", "good"]
+        assert await ids(server, proxy, events, good, bad) == ["bad", "good"]
+        assert await ids(server, proxy, polite, note, bad) == ["bad"]
+        assert await ids(server, proxy, slowly, note, bad) == ["bad"]
+
+    gate.run(test)
+
+
+def test_a_reply_cut_short_of_its_length_breaks_the_clients_connection(gate: World) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n"
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        for broken in (writing(head + b'{"a":', close=True), writing(head + b"{", reset=True)):
+            with pytest.raises(Cut):
+                await through(server, proxy, broken, post(call("get_user")))
+        await proxy.line("upstream failed", kind="upstream_cut")
+        reply = await through(server, proxy, writing(head + TOOLS[:9], close=True), post(LIST))
+        assert (reply.status, reply.json["id"]) == (502, 7)
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_stream_that_dies_says_so_unless_it_can_be_resumed(gate: World, resumable: bool) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {}}
+        await peer.event(note, id="1" if resumable else None)
+        peer.close()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        messages = await streamed(server, proxy, script, post(call("get_user")))
+        assert messages.pop(0)["method"] == "notifications/progress"
+        if not resumable:
+            (error,) = messages
+            assert (error["id"], error["error"]["code"]) == (1, 50201)
+            messages = []
+        assert not messages
+
+    gate.run(test)
+
+
+def test_headers_of_a_listening_stream_come_before_its_first_event(gate: World) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events("Mcp-Session-Id: s")
+        await peer.gone.wait()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        server.script = script
+        async with connected(proxy.port) as wire:
+            await wire.send(get("/", STREAM, "Mcp-Session-Id: s"))
+            assert (await wire.head()).header("mcp-session-id") == "s"
+        await within(server.connections[-1].gone.is_set, "the end of the stream at the server")
+
+    gate.run(test)
