@@ -13,6 +13,7 @@ import msgspec
 
 from thoughtgate_proxy.core import strict_json
 from thoughtgate_proxy.core.config.values import Kind
+from thoughtgate_proxy.core.lookalike import KnownKeys, twins_within
 from thoughtgate_proxy.core.methods import GATED, NOTIFICATIONS
 
 PARSE_ERROR = -32700
@@ -23,28 +24,27 @@ INTERNAL_ERROR = -32603
 
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 MAX_NAME = 1024
+MAX_URI = 8192
+# Each is judged, and logged, on its own.
+MAX_TARGETS = 1000
 # A JavaScript server could not repeat a larger id (ECMA-262, Number.MAX_SAFE_INTEGER).
 MAX_ID = 2**53 - 1
 
-_ENVELOPE = ("jsonrpc", "id", "method", "params", "result", "error")
-_PARAMS = (
-    "_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor",
-    "inputResponses", "level", "name", "notifications", "progress", "progressToken",
-    "protocolVersion", "ref", "requestId", "requestState", "task", "taskId", "uri",
-)  # fmt: skip
-_META = (
-    "progressToken", "traceparent", "tracestate", "baggage", PROTOCOL_VERSION,
-    "io.modelcontextprotocol/clientCapabilities", "io.modelcontextprotocol/clientInfo",
-    "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/related-task",
-    "io.modelcontextprotocol/subscriptionId",
-)  # fmt: skip
-_INNER = ("type", "name", "uri", "resourceSubscriptions")
-_FOLDED = {
-    where: {strict_json.fold(key): key for key in keys}
-    for where, keys in (
-        ("the message", _ENVELOPE), ("params", _PARAMS), ("params._meta", _META),
-        ("params.ref", _INNER), ("params.notifications", _INNER),
-    )
+_KEYS = {
+    "the message": KnownKeys(("jsonrpc", "id", "method", "params", "result", "error")),
+    "params": KnownKeys((
+        "_meta", "argument", "arguments", "capabilities", "clientInfo", "context", "cursor",
+        "inputResponses", "level", "name", "notifications", "progress", "progressToken",
+        "protocolVersion", "ref", "requestId", "requestState", "task", "taskId", "uri",
+    )),
+    "params._meta": KnownKeys((
+        "progressToken", "traceparent", "tracestate", "baggage", PROTOCOL_VERSION,
+        "io.modelcontextprotocol/clientCapabilities", "io.modelcontextprotocol/clientInfo",
+        "io.modelcontextprotocol/logLevel", "io.modelcontextprotocol/related-task",
+        "io.modelcontextprotocol/subscriptionId",
+    )),
+    "params.ref": KnownKeys(("type", "name", "uri")),
+    "params.notifications": KnownKeys(("resourceSubscriptions",)),
 }  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -92,9 +92,12 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The client's answer to a request of the server's (sampling, elicitation, roots)."""
+    """The client's answer to a request of the server's (sampling, elicitation, roots).
 
-    id: Id
+    Only an error may come without an id: that of a message whose id could not be read.
+    """
+
+    id: Id | None
 
 
 Message = Request | Notification | Response
@@ -154,6 +157,8 @@ def _message(value: Any) -> Message:
 def _response(value: dict[str, Any]) -> Response:
     if ("result" in value) == ("error" in value):
         raise Malformed("the message needs `method`, or one of `result` and `error`")
+    if "error" in value and value.get("id") is None:
+        return Response(None)
     if "id" not in value:
         raise Malformed("a response without an `id`")
     return Response(_id(value["id"]))
@@ -185,80 +190,83 @@ def _params(value: Any, id: Id | None) -> dict[str, Any]:
 
 
 def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
-    kind = GATED[method]
-    if method == "subscriptions/listen":
-        wanted = params.get("notifications") or {}
-        if not isinstance(wanted, dict):
-            raise Malformed(
-                f"`notifications` is {_type(wanted)}, not an object", INVALID_PARAMS, id
-            )
-        _no_lookalike(wanted, "params.notifications", id)
-        uris = wanted.get("resourceSubscriptions") or []
-        if not isinstance(uris, list):
-            raise Malformed("`resourceSubscriptions` is not a list", INVALID_PARAMS, id)
-        return tuple(Target(Kind.RESOURCE, _name(uri, "resourceSubscriptions", id)) for uri in uris)
-    if method == "completion/complete":
-        ref = params.get("ref")
-        if not isinstance(ref, dict):
-            raise Malformed(f"`ref` is {_type(ref)}, allowed is an object", INVALID_PARAMS, id)
-        _no_lookalike(ref, "params.ref", id)
-        match ref.get("type"):
-            case "ref/prompt":
-                return (Target(Kind.PROMPT, _name(ref.get("name"), "ref.name", id)),)
-            case "ref/resource":
-                return (Target(Kind.RESOURCE, _name(ref.get("uri"), "ref.uri", id)),)
-            case other:
-                raise Malformed(
-                    f"`ref.type` is {_shown(other)}, allowed are `ref/prompt` and `ref/resource`",
-                    INVALID_PARAMS, id,
-                )  # fmt: skip
-    assert kind is not None  # noqa: S101  the table gives one for every other method
-    key = "uri" if kind is Kind.RESOURCE else "name"
     arguments = params.get("arguments")
-    if kind is not Kind.RESOURCE and arguments is not None:
+    if arguments is not None:
         if not isinstance(arguments, dict):
-            raise Malformed(
-                f"`arguments` is {_type(arguments)}, allowed is an object", INVALID_PARAMS, id
-            )
-        _no_twins(arguments, id)
-    return (Target(kind, _name(params.get(key), key, id)),)
+            said = f"`arguments` is {_type(arguments)}, allowed is an object"
+            raise Malformed(said, INVALID_PARAMS, id)
+        if found := twins_within(arguments):
+            said = f"the argument keys {_shown(found[0])} and {_shown(found[1])} look alike"
+            raise Malformed(said, id=id)
+    match method, GATED[method]:
+        case "subscriptions/listen", _:
+            return _subscribed(params.get("notifications"), id)
+        case "completion/complete", _:
+            return (_referred(params.get("ref"), id),)
+        case _, Kind.RESOURCE:
+            return (_target(Kind.RESOURCE, params, "uri", id),)
+        case _, (Kind.TOOL | Kind.PROMPT) as kind:
+            return (_target(kind, params, "name", id),)
+        case _:
+            raise AssertionError(f"nothing says what `{method}` reaches for")
 
 
-def _name(value: Any, key: str, id: Id) -> str:
+def _subscribed(wanted: Any, id: Id) -> tuple[Target, ...]:
+    """What `subscriptions/listen` asks to be told of."""
+    if wanted is None:
+        return ()
+    if not isinstance(wanted, dict):
+        raise Malformed(f"`notifications` is {_type(wanted)}, not an object", INVALID_PARAMS, id)
+    _no_lookalike(wanted, "params.notifications", id)
+    uris = wanted.get("resourceSubscriptions")
+    if uris is None:
+        return ()
+    if not isinstance(uris, list):
+        raise Malformed("`resourceSubscriptions` is not a list", INVALID_PARAMS, id)
+    if len(uris) > MAX_TARGETS:
+        said = f"`resourceSubscriptions` has {len(uris)} URIs, allowed are {MAX_TARGETS}"
+        raise Malformed(said, INVALID_PARAMS, id)
+    return tuple(
+        Target(Kind.RESOURCE, _name(uri, "resourceSubscriptions", MAX_URI, id)) for uri in uris
+    )
+
+
+def _referred(ref: Any, id: Id) -> Target:
+    """What `completion/complete` would complete an argument of."""
+    if not isinstance(ref, dict):
+        raise Malformed(f"`ref` is {_type(ref)}, allowed is an object", INVALID_PARAMS, id)
+    _no_lookalike(ref, "params.ref", id)
+    match ref.get("type"):
+        case "ref/prompt":
+            return _target(Kind.PROMPT, ref, "name", id)
+        case "ref/resource":
+            return _target(Kind.RESOURCE, ref, "uri", id)
+        case other:
+            said = f"`ref.type` is {_shown(other)}, allowed are `ref/prompt` and `ref/resource`"
+            raise Malformed(said, INVALID_PARAMS, id)
+
+
+def _target(kind: Kind, value: dict[str, Any], key: str, id: Id) -> Target:
+    longest = MAX_URI if kind is Kind.RESOURCE else MAX_NAME
+    return Target(kind, _name(value.get(key), key, longest, id))
+
+
+def _name(value: Any, key: str, longest: int, id: Id) -> str:
     if not isinstance(value, str) or not value:
-        raise Malformed(
-            f"`{key}` is {_shown(value)}, allowed is a string that is not empty", INVALID_PARAMS, id
-        )
-    if key == "name" and len(value) > MAX_NAME:
-        raise Malformed(f"`{key}` is longer than {MAX_NAME} characters", INVALID_PARAMS, id)
-    if _CONTROL.search(value):
-        raise Malformed(f"`{key}` holds a control character", INVALID_PARAMS, id)
+        said = f"`{key}` is {_shown(value)}, allowed is a string that is not empty"
+        raise Malformed(said, INVALID_PARAMS, id)
+    if len(value) > longest:
+        raise Malformed(f"`{key}` is longer than {longest} characters", INVALID_PARAMS, id)
+    if _CONTROL.search(value) or value != value.strip():
+        # A URL parser drops them (WHATWG URL, section 4.4), so no glob may be led astray by them.
+        said = f"`{key}` holds a control character, or begins or ends with a blank"
+        raise Malformed(said, INVALID_PARAMS, id)
     return value
 
 
 def _no_lookalike(value: dict[str, Any], where: str, id: Id | None = None) -> None:
-    """Refuse a key that a lenient server could take for a known one."""
-    known = _FOLDED[where]
-    for key in value:
-        meant = known.get(strict_json.fold(key))
-        if meant is not None and meant != key:
-            raise Malformed(f"the key {_shown(key)} in {where} looks like `{meant}`", id=id)
-
-
-def _no_twins(arguments: Any, id: Id) -> None:
-    """Refuse arguments in which one server could read one key and the next server another."""
-    todo = [arguments]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, dict):
-            if len(value) > 1 and (twins := strict_json.lookalike(value)):
-                raise Malformed(
-                    f"the argument keys {_shown(twins[0])} and {_shown(twins[1])} look alike", id=id
-                )
-            value = value.values()
-        elif not isinstance(value, list):
-            continue
-        todo.extend(child for child in value if isinstance(child, dict | list))
+    if found := _KEYS[where].impostor(value):
+        raise Malformed(f"the key {_shown(found[0])} in {where} looks like `{found[1]}`", id=id)
 
 
 def _typed(id: Id) -> tuple[type, Id]:

@@ -6,8 +6,7 @@ back for each object, then refuses duplicate keys and keeps numbers exact.
 """
 
 import json
-import unicodedata
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -32,28 +31,11 @@ def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     # Counting brackets is far cheaper than walking, and settles almost every message.
     if body.count(b"{") + body.count(b"[") > max_depth and _depth(value) > max_depth:
         raise UnreadableJSON(f"nested deeper than {max_depth} levels")
-    return _EXACT.decode(body.decode())
-
-
-def fold(key: str) -> str:
-    """The form under which two keys look alike: NFKC, case folded, without invisible characters."""
-    if key.isascii():
-        return key.lower()
-    visible = "".join(c for c in key if unicodedata.category(c) != "Cf")
-    # Twice, since folding can undo the normal form (Unicode's toNFKC_Casefold).
-    for _ in range(2):
-        visible = unicodedata.normalize("NFKC", visible).casefold()
-    return visible
-
-
-def lookalike(keys: dict[str, Any]) -> tuple[str, str] | None:
-    """Two keys of one object that are equal under `fold`, if there are any."""
-    seen: dict[str, str] = {}
-    for key in keys:
-        other = seen.setdefault(fold(key), key)
-        if other is not key:
-            return other, key
-    return None
+    try:
+        return _EXACT.decode(body.decode())
+    except InvalidOperation as error:
+        # `0e9999999999999999999` is zero to orjson, and beyond what a Decimal can hold.
+        raise UnreadableJSON("the exponent of a number is too large") from error
 
 
 def _depth(value: Any) -> int:

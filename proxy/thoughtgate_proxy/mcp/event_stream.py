@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 _BOUNDARY = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
+_BOUNDARY_BYTES = 4
 _LINE = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 
@@ -16,30 +17,53 @@ class EventTooLong(ValueError):
     """An event is longer than the splitter was told to hold."""
 
 
+class Part(bytes):
+    """A piece of an event that is too long to be held."""
+
+
 class Splitter:
     """Cuts a stream into whole events, each with its final empty line."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit` is the most bytes that one event may have."""
+    def __init__(self, limit: int, *, parts: bool = False) -> None:
+        """`limit` is the most bytes that one event may have.
+
+        With `parts`, a longer one comes in pieces; without, it is refused.
+        """
         self._buffer = bytearray()
-        self._limit = limit
+        self._limit, self._parts = limit, parts
         self._searched = 0
+        self.inside = False
+        """Whether the pieces of a long event have begun, and not ended."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes; give the events that they complete. Raises `EventTooLong`."""
         self._buffer += data
         while (end := self._end()) is not None:
-            event = bytes(self._buffer[:end])
-            del self._buffer[:end]
-            self._searched = 0
-            yield event
-        if len(self._buffer) > self._limit:
+            if end > self._limit and not self._parts:
+                raise EventTooLong(f"an event is longer than {self._limit} bytes")
+            event = self._take(end)
+            whole, self.inside = not self.inside, False
+            yield event if whole else Part(event)
+        if len(self._buffer) <= self._limit and not self.inside:
+            return
+        if not self._parts:
             raise EventTooLong(f"an event is longer than {self._limit} bytes")
+        # The last bytes may be the beginning of its end.
+        if (sure := len(self._buffer) - _BOUNDARY_BYTES + 1) > 0:
+            part = Part(self._take(sure))
+            self.inside = True
+            yield part
 
     @property
     def rest(self) -> bytes:
         """What came after the last whole event."""
         return bytes(self._buffer)
+
+    def _take(self, end: int) -> bytes:
+        taken = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._searched = 0
+        return taken
 
     def _end(self) -> int | None:
         for match in _BOUNDARY.finditer(self._buffer, self._searched):
@@ -47,7 +71,7 @@ class Splitter:
             if match.end() == len(self._buffer) and self._buffer.endswith(b"\r"):
                 break
             return match.end()
-        self._searched = max(0, len(self._buffer) - 3)
+        self._searched = max(0, len(self._buffer) - _BOUNDARY_BYTES + 1)
         return None
 
 

@@ -7,10 +7,15 @@ import msgspec
 import orjson
 
 from thoughtgate_proxy.core import strict_json
+from thoughtgate_proxy.core.lookalike import KnownKeys, twins
 from thoughtgate_proxy.core.message import Id
 from thoughtgate_proxy.core.methods import LISTINGS
 
 Shows = Callable[[str], bool]
+
+_ENVELOPE = KnownKeys(("id", "method", "result", "error"))
+_RESULT = KnownKeys(LISTINGS.values())
+_TOOL = KnownKeys(("name",))
 
 
 class UnreadableListing(ValueError):
@@ -18,7 +23,7 @@ class UnreadableListing(ValueError):
 
 
 def filtered(body: bytes, shows: Shows, names: Callable[[str], None]) -> bytes:
-    """A JSON-RPC message, or a batch of them, without the tools that `shows` hides.
+    """A JSON-RPC message without the tools that `shows` hides.
 
     Whatever has a result with `tools` counts as a listing, so that a reply cannot be passed off as
     one to something else. The bytes stay as they are unless something is hidden; then the tools
@@ -29,23 +34,20 @@ def filtered(body: bytes, shows: Shows, names: Callable[[str], None]) -> bytes:
         value = strict_json.loads(body)
     except strict_json.UnreadableJSON as error:
         raise UnreadableListing(str(error)) from error
-    if isinstance(value, list):
-        members = [_message(member, shows, names) for member in value]
-        if all(member is None for member in members):
-            return body
-        raws = msgspec.json.decode(body, type=list[msgspec.Raw])
-        return msgspec.json.encode(
-            [
-                raw if keep is None else msgspec.Raw(_without(bytes(raw), keep))
-                for raw, keep in zip(raws, members, strict=True)
-            ]
-        )
-    keep = _message(value, shows, names)
-    return body if keep is None else _without(body, keep)
+    keep = _kept(value, shows)
+    if keep:
+        for tool, stays in zip(value["result"]["tools"], keep, strict=True):
+            if stays:
+                names(tool["name"])
+    return body if all(keep) else _without(body, keep)
 
 
-def answers(body: bytes) -> list[Id] | None:
-    """The ids of the responses in `body`; None if it is no JSON-RPC message at all."""
+def answers(body: bytes) -> list[Id | None] | None:
+    """The ids of the responses in `body`; None if it is no JSON-RPC message at all.
+
+    An id that no request can have had stands as None. A response to nobody (without an id, or with
+    null) is left out: a server that could not read a request answers so.
+    """
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -54,13 +56,16 @@ def answers(body: bytes) -> list[Id] | None:
     for member in value if isinstance(value, list) else [value]:
         if not isinstance(member, dict):
             return None
-        if "method" not in member and isinstance(member.get("id"), str | int):
-            found.append(member["id"])
+        id = member.get("id")
+        responds = "method" not in member or "result" in member or "error" in member
+        if responds and id is not None:
+            # By the exact type: to Python `true` and `1.0` equal 1, to some client too.
+            found.append(id if type(id) in (str, int) else None)
     return found
 
 
 def members(body: bytes) -> list[bytes]:
-    """The messages of a reply to a batch, each with its bytes; [] if there are none to be found."""
+    """The messages of a reply, which may be a batch, each with its bytes; [] if it is no JSON."""
     try:
         value = msgspec.json.decode(body, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
     except msgspec.DecodeError:
@@ -68,35 +73,33 @@ def members(body: bytes) -> list[bytes]:
     return [bytes(raw) for raw in value] if isinstance(value, list) else [body]
 
 
-def _message(value: Any, shows: Shows, names: Callable[[str], None]) -> list[bool] | None:
-    """Which tools of a message stay, by their place; None if all of them do."""
+def _kept(value: Any, shows: Shows) -> list[bool]:
+    """Which tools of a message stay, by their place; [] if it lists none."""
     if not isinstance(value, dict):
         raise UnreadableListing("the reply is no JSON-RPC message")
-    twins = strict_json.lookalike(value)
+    _clear(value, _ENVELOPE, "the message")
     result = value.get("result")
-    if twins is None and isinstance(result, dict):
-        twins = strict_json.lookalike(result)
-    if twins is not None:
-        raise UnreadableListing(f"the keys `{twins[0]}` and `{twins[1]}` look alike")
     if not isinstance(result, dict):
-        return None
+        return []
+    _clear(result, _RESULT, "`result`")
     for key in LISTINGS.values():
         if key in result and not isinstance(result[key], list):
             raise UnreadableListing(f"`result.{key}` is not a list")
-    tools = result.get("tools")
-    if tools is None:
-        return None
     keep = []
-    for place, tool in enumerate(tools):
+    for place, tool in enumerate(result.get("tools", ())):
         name = tool.get("name") if isinstance(tool, dict) else None
         if not isinstance(name, str) or not name or not name.isprintable():
             raise UnreadableListing(f"`result.tools[{place}].name` is no printable text")
-        if strict_json.lookalike(tool):
-            raise UnreadableListing(f"two keys of `result.tools[{place}]` look alike")
+        _clear(tool, _TOOL, f"`result.tools[{place}]`")
         keep.append(shows(name))
-        if keep[-1]:
-            names(name)
-    return None if all(keep) else keep
+    return keep
+
+
+def _clear(value: dict[str, Any], known: KnownKeys, where: str) -> None:
+    """Refuse keys of which a lenient client could take one for another."""
+    if found := known.impostor(value) or twins(value):
+        shown = " and ".join(f"`{ascii(key[:80])[1:-1]}`" for key in found)
+        raise UnreadableListing(f"{shown} look alike as keys of {where}")
 
 
 def _without(body: bytes, keep: list[bool]) -> bytes:

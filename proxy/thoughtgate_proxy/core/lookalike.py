@@ -1,0 +1,80 @@
+"""Keys that look like others, which a lenient server could take for them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Unicode's Default_Ignorable_Code_Point: what is shown as nothing.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Java's `equalsIgnoreCase` takes both for an `i`; Unicode's folding takes neither.
+_TURKISH = {0x130: "i", 0x131: "i"}
+# Normalising a run of combining marks takes time that grows with its square.
+_LONGEST_NORMALISED = 256
+
+
+def fold(key: str) -> str:
+    """The form under which two keys look alike: NFKC, case folded, without invisible characters."""
+    if key.isascii():
+        return key.lower()
+    visible = _INVISIBLE.sub("", key)
+    if len(visible) > _LONGEST_NORMALISED:
+        return visible.casefold()
+    # Twice, since folding can undo the normal form (Unicode's toNFKC_Casefold).
+    for _ in range(2):
+        visible = unicodedata.normalize("NFKC", visible).translate(_TURKISH).casefold()
+    return visible
+
+
+class KnownKeys:
+    """The keys that mean something in one kind of object."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._meant = {_plain(key): key for key in keys}
+
+    def impostor(self, value: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A key of `value` that looks like a known one without being it, and that one.
+
+        Underscores and hyphens do not tell keys apart: models with aliases (Pydantic's, Jackson's)
+        often take `resource_subscriptions` for `resourceSubscriptions`.
+        """
+        for key in value:
+            meant = self._meant.get(_plain(key))
+            if meant is not None and meant != key:
+                return key, meant
+        return None
+
+
+def twins(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Two keys of one object that are equal under `fold`, if there are any."""
+    if len(value) < 2:
+        return None
+    seen: dict[str, str] = {}
+    for key in value:
+        other = seen.setdefault(fold(key), key)
+        if other is not key:
+            return other, key
+    return None
+
+
+def twins_within(value: Any) -> tuple[str, str] | None:
+    """Two such keys in one object anywhere within `value`."""
+    todo = [value]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if found := twins(node):
+                return found
+            node = node.values()
+        elif not isinstance(node, list):
+            continue
+        todo.extend(child for child in node if isinstance(child, dict | list))
+    return None
+
+
+def _plain(key: str) -> str:
+    return fold(key).replace("_", "").replace("-", "")
