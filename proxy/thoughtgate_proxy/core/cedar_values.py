@@ -23,7 +23,8 @@ def translated(value: Any) -> Any:
 
     Strings, booleans, lists and records stay; a number whose value is whole and fits 64 bits is a
     Long, another with at most four decimals a `decimal`; null and any other number become an entity
-    `Json::"..."`, which `has` sees and no comparison accepts.
+    `Json::"..."`, which `has` sees and no comparison accepts. Its id is the value in one spelling,
+    so that two are equal exactly if their values are.
     """
     match value:
         case str() | bool():
@@ -36,7 +37,7 @@ def translated(value: Any) -> Any:
         case list():
             return [translated(child) for child in value]
         case int():
-            return value if -_LONG <= value < _LONG else _opaque("number")
+            return value if -_LONG <= value < _LONG else _number(Decimal(value))
         case Decimal():
             return _number(value)
         case _:
@@ -49,19 +50,21 @@ def _number(value: Decimal) -> Any:
     assert isinstance(exponent, int)  # noqa: S101  strict_json lets no NaN and no infinity in
     significant = "".join(map(str, digits)).rstrip("0")
     exponent += len(digits) - len(significant)
-    if not significant.strip("0"):
+    if not significant:
         return 0
-    if exponent < -_PLACES or len(significant.lstrip("0")) + exponent > _MOST_DIGITS:
-        return _opaque("number")
-    scaled = int(significant) * 10 ** (exponent + _PLACES) * (-1 if sign else 1)
+    opaque = _opaque(f"{'-' if sign else ''}{significant}e{exponent}")
+    if exponent < -_PLACES or len(significant) + exponent > _MOST_DIGITS:
+        return opaque
     if exponent >= 0:
-        return translated(scaled // 10**_PLACES)
-    if abs(scaled) >= _LONG:
-        return _opaque("number")
-    whole, fraction = divmod(abs(scaled), 10**_PLACES)
+        whole = int(significant) * 10**exponent * (-1 if sign else 1)
+        return whole if -_LONG <= whole < _LONG else opaque
+    scaled = int(significant) * 10 ** (exponent + _PLACES)
+    if scaled >= _LONG:
+        return opaque
+    whole, fraction = divmod(scaled, 10**_PLACES)
     text = f"{'-' if sign else ''}{whole}.{fraction:0{_PLACES}d}"
     return {"__extn": {"fn": "decimal", "arg": text}}
 
 
-def _opaque(kind: str) -> Any:
-    return {"__entity": {"type": "Json", "id": kind}}
+def _opaque(id: str) -> Any:
+    return {"__entity": {"type": "Json", "id": id}}

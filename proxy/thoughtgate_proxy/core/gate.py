@@ -10,6 +10,7 @@ from thoughtgate_proxy.core.message import Request, Target
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.core.policy import Answer, Judgement
 from thoughtgate_proxy.core.rules import Applied, Conflict, Rules
+from thoughtgate_proxy.core.uri import readings
 from thoughtgate_proxy.core.visibility import Visibility
 
 
@@ -39,9 +40,9 @@ class Gatekeeper:
 
     def judge(self, source: Source, request: Request, now: float) -> tuple[Decision, ...]:
         """Judge each target of a gated request; `now` is monotonic, in seconds."""
-        arguments = request.params.get("arguments") or {}
-        if request.method == "completion/complete":
-            arguments = {}
+        # No other method has arguments; what stands there is no ground for a decision.
+        has_arguments = request.method in ("tools/call", "prompts/get")
+        arguments = (request.params.get("arguments") if has_arguments else None) or {}
         return tuple(
             self._judge(source, request.method, target, arguments, now)
             for target in request.targets
@@ -75,10 +76,10 @@ class Gatekeeper:
             return Decision(Outcome.DENY, Gate.FREEZE, reason, self.digest)
         applied = self._rules[source.id].apply(kind, name)
         match applied:
-            case Conflict(raw, normal):
+            case Conflict(raw, other, reading):
                 reason = (
-                    f"the URI meets {_rule(raw)} as written and {_rule(normal)} in its normal form "
-                    "(RFC 3986); ask for it by its normal form"
+                    f"the URI meets {self._rule(raw)} as written, and {self._rule(other)} where a "
+                    f"server reads it as `{_shown(reading)}`; ask for it in that form"
                 )
                 return self._decide(Outcome.DENY, Gate.RULES, reason)
             case Applied():
@@ -132,6 +133,15 @@ class Gatekeeper:
             reason = f"{_named(applied)} asks Cedar, and there are no policies"
             return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
         judgement = self._policies.judge(target.kind, source.id, method, target.name, arguments)
+        for reading in readings(target.name)[1:] if target.kind is Kind.RESOURCE else ():
+            other = self._policies.judge(target.kind, source.id, method, reading, arguments)
+            if other.answer is not judgement.answer:
+                facts |= {"policies": other.policies, "errors": other.errors}
+                reason = (
+                    f"Cedar decides otherwise where a server reads the URI as `{_shown(reading)}`; "
+                    "ask for it in that form"
+                )
+                return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
         facts |= {"policies": judgement.policies, "errors": judgement.errors}
         policies = ", ".join(f"`{policy}`" for policy in judgement.policies)
         match judgement.answer:
@@ -156,16 +166,20 @@ class Gatekeeper:
         workflow = applied.rule.approval if applied.rule else self.config.default_workflow
         return self._decide(Outcome.HOLD, gate, reason, **facts, workflow=workflow)
 
+    def _rule(self, number: int | None) -> str:
+        rule = None if number is None else self.config.governance.rules[number]
+        return _named(Applied(number, rule, self.config.governance.defaults.action))
+
     def _decide(self, outcome: Outcome, gate: Gate, reason: str, **facts: Any) -> Decision:
         observed = self._observe and outcome is not Outcome.FORWARD
         return Decision(outcome, gate, reason, self.digest, **facts, observed=observed)
-
-
-def _rule(number: int | None) -> str:
-    return "the default action" if number is None else f"rule {number + 1}"
 
 
 def _named(applied: Applied) -> str:
     if applied.rule is None:
         return "the default action (`governance.defaults.action`)"
     return f"rule `{applied.rule.match}` (`governance.rules[{applied.number}]`)"
+
+
+def _shown(uri: str) -> str:
+    return ascii(uri[:200])[1:-1]

@@ -35,6 +35,8 @@ class Judgement:
 _RESOURCE_TYPES = {Kind.TOOL: "Tool", Kind.PROMPT: "Prompt", Kind.RESOURCE: "Resource"}
 _POSITIONAL = re.compile(r"\bpolicy\d+\b")
 _LONGEST_ERROR = 300
+# From these words on, Cedar may quote the arguments, which logs must not hold.
+_QUOTING = re.compile(r"(integer overflow|extension function|the tag|entity `Json::).*", re.DOTALL)
 
 
 class PolicySet:
@@ -95,7 +97,8 @@ class PolicySet:
 
     def _error(self, said: str) -> str:
         """Cedar's error in one line, with the names that the files give the policies."""
-        named = _POSITIONAL.sub(lambda match: self._policies.named(match[0]), said)
+        safe = _QUOTING.sub(r"\1 …", said)
+        named = _POSITIONAL.sub(lambda match: self._policies.named(match[0]), safe)
         return " ".join(named.split())[:_LONGEST_ERROR]
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from thoughtgate_proxy.core.config.values import Action, Governance, Kind, Rule
 from thoughtgate_proxy.core.glob import FirstMatch
-from thoughtgate_proxy.core.uri import normalised
+from thoughtgate_proxy.core.uri import readings
 
-# More names than any server lists; an agent that makes names up must not fill the memory.
-_REMEMBERED = 10_000
+# More, and longer, names than most servers list; one that is made up must not fill the memory.
+_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,14 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A resource's URI and its normal form meet different rules (numbers, None the default)."""
+    """A resource's URI and another reading of it meet different rules (numbers, None the default).
+
+    Such a reading is its normal form, or the path that a server could make of it.
+    """
 
     raw: int | None
-    normal: int | None
+    other: int | None
+    reading: str
 
 
 class Rules:
@@ -47,17 +52,20 @@ class Rules:
         """What the rules say of `name`, remembered for the life of the configuration."""
         found = self._seen.get((kind, name))
         if found is None:
-            if len(self._seen) >= _REMEMBERED:
-                self._seen.clear()
-            found = self._seen[kind, name] = self._first(kind, name)
+            found = self._first(kind, name)
+            if len(name) <= _LONGEST_REMEMBERED:
+                if len(self._seen) >= _REMEMBERED:
+                    self._seen.clear()
+                self._seen[kind, name] = found
         return found
 
     def _first(self, kind: Kind, name: str) -> Applied | Conflict:
         number = self._match[kind](name)
         if kind is Kind.RESOURCE:
-            normal = self._match[kind](normalised(name))
-            if normal != number:
-                return Conflict(number, normal)
+            for reading in readings(name)[1:]:
+                other = self._match[kind](reading)
+                if other != number:
+                    return Conflict(number, other, reading)
         if number is None:
             return Applied(None, None, self._default)
         return Applied(number, self._rules[number], self._rules[number].action)
