@@ -1,5 +1,6 @@
 """What the client reads when a call is not simply forwarded, as its protocol revision says it."""
 
+import math
 from typing import Any
 
 import orjson
@@ -31,6 +32,8 @@ _ADVICE = {
     Gate.CEDAR: "Asking again with the same arguments will not help.",
     Gate.APPROVAL: "Asking again will not help until an approver is set up: tell the user.",
 }
+# A subscription may name a thousand.
+_MOST_NAMES = 3
 
 
 def error(id: Id | None, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
@@ -88,10 +91,12 @@ def facts_of(decision: Decision, correlation: str) -> dict[str, Any]:
 
 def _advice(decision: Decision) -> str:
     if decision.retry_after is not None:
-        return f"It can be asked again in {decision.retry_after:.0f} s."
+        return f"It can be asked again in {math.ceil(decision.retry_after)} s."
     return _ADVICE[decision.gate]
 
 
 def _subject(request: Request) -> str:
-    names = ", ".join(f"`{target.name[:200]}`" for target in request.targets)
-    return names or f"`{request.method}`"
+    names = [f"`{target.name[:200]}`" for target in request.targets[:_MOST_NAMES]]
+    if more := len(request.targets) - len(names):
+        names.append(f"{more} more")
+    return ", ".join(names) or f"`{request.method}`"
