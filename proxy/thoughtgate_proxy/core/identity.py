@@ -46,7 +46,7 @@ def parse_labels(text: str) -> dict[str, str]:
     escapes was not written by a kubelet.
     """
     labels: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line:
             continue
         match = _LINE.fullmatch(line)
