@@ -200,3 +200,19 @@ def test_a_pod_applied_twice_is_not_patched_twice(
         assert twice["spec"][key] == once["spec"][key], key
     names = [container["name"] for container in twice["spec"]["initContainers"]]
     assert names == ["thoughtgate"]
+
+
+def test_only_a_kubelets_mirror_pods_are_left_alone(
+    cluster: Cluster, namespace: str, image: str
+) -> None:
+    mirror = pod("mirror", image, {"app": "mirror"})
+    mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
+    mirror["spec"]["nodeName"] = "thoughtgate"
+    dry_run = ("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-")
+    # Anybody else's is injected, and then the API server refuses it for the sidecar's Secret.
+    with pytest.raises(CommandFailedError, match="a mirror pod may not reference secrets"):
+        cluster.kubectl(*dry_run, stdin=json.dumps(mirror))
+    kubelet = ("--as", "system:node:thoughtgate", "--as-group", "system:nodes")
+    mirror["spec"]["automountServiceAccountToken"] = False
+    shown = cluster.kubectl(*dry_run, *kubelet, stdin=json.dumps(mirror))
+    assert "initContainers" not in json.loads(shown)["spec"]

@@ -72,6 +72,7 @@ def test_a_webhook_fails_closed_quickly_on_new_pods_only(webhook: Object) -> Non
     text = " ".join(condition["expression"] for condition in webhook["matchConditions"])
     assert names.INJECT in text
     assert names.MIRROR_POD in text
+    assert "system:nodes" in text
     # A pod without annotations has no such field: what is not optional fails for every pod.
     assert "metadata.annotations" not in text
     assert "metadata.labels" not in text

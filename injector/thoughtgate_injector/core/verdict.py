@@ -69,9 +69,6 @@ def decide(
         return refused(
             "`metadata`, its `annotations` and its `labels` cannot be read; allowed: mappings"
         )
-    if names.MIRROR_POD in annotations:
-        # The kubelet's own static pod, shown in the API: what we change there changes nothing.
-        return Skip("a mirror pod")
     if metadata.get("namespace") in names.EXCLUDED_NAMESPACES:
         return Skip(f"namespace {shown(metadata['namespace'])} is excluded")
     word = _word(annotations, labels)

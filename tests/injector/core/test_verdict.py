@@ -58,10 +58,11 @@ def test_any_other_word_is_refused_on_one_line(word: object, entry: Entry, where
     assert "\n" not in str(outcome)
 
 
-def test_a_mirror_pod_is_left_alone() -> None:
-    mirror = pod("true")
-    mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
-    assert isinstance(decide(mirror, Entry.POD, Settings()), Skip)
+def test_a_mirror_pods_annotation_is_no_way_round() -> None:
+    """A kubelet's own mirror pods never get here; anybody can write their annotation."""
+    forged = pod("true")
+    forged["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
+    assert isinstance(decide(forged, Entry.POD, Settings()), Inject)
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "thoughtgate-system"])
