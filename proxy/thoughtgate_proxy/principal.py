@@ -49,8 +49,10 @@ def _kept_labels(path: Path) -> dict[str, str]:
         raise IdentityRefused(f"the kept identity `{path}`: {_why(error)}") from error
     if not isinstance(labels, dict):
         raise IdentityRefused(f"the kept identity `{path}` is not a JSON object")
-    # Through the same narrow door as the labels file.
-    return identity.parse_labels("\n".join(f'{key}="{value}"' for key, value in labels.items()))
+    # Through the same narrow door as the labels file; a value with a line end is not one line.
+    if identity.parse_labels("\n".join(f'{key}="{labels[key]}"' for key in labels)) != labels:
+        raise IdentityRefused(f"the kept identity `{path}` holds what is no label")
+    return labels
 
 
 def _keep(path: Path, labels: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """The settings of the process, from its environment: all mistakes at once."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class ProcessSettings:
     @property
     def loopback_only(self) -> bool:
         """Whether only this pod can reach the proxy."""
-        return set(self.bind) <= {*LOOPBACK, "localhost"}
+        return all(ipaddress.ip_address(host).is_loopback for host in self.bind)
 
 
 def read(environ: Mapping[str, str]) -> ProcessSettings:
@@ -54,12 +55,17 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         allowed = ", ".join(name.lower() for name in Level.__members__)
         mistakes.append(f"THOUGHTGATE_LOG_LEVEL: `{level.lower()[:50]}`, allowed are {allowed}")
         level = "INFO"
-    bind = environ.get("THOUGHTGATE_BIND") or ",".join(LOOPBACK)
+    text = environ.get("THOUGHTGATE_BIND") or ",".join(LOOPBACK)
+    bind = tuple(host.strip() for host in text.split(","))
+    if not all(map(_is_address, bind)):
+        mistakes.append(
+            f"THOUGHTGATE_BIND: `{text[:100]}`, allowed are IP addresses with commas between them"
+        )
     settings = ProcessSettings(
         outbound_port=whole("THOUGHTGATE_OUTBOUND_PORT", 7467, 65535),
         inbound_port=whole("THOUGHTGATE_INBOUND_PORT", 7468, 65535),
         admin_port=whole("THOUGHTGATE_ADMIN_PORT", 7469, 65535),
-        bind=tuple(host.strip() for host in bind.split(",") if host.strip()),
+        bind=bind,
         labels=Path(environ.get("THOUGHTGATE_LABELS") or "/etc/podinfo/labels"),
         state_dir=Path(environ.get("THOUGHTGATE_STATE_DIR") or "/var/lib/thoughtgate"),
         log_level=Level[level],
@@ -70,3 +76,11 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
     if mistakes:
         raise SettingsRefused(mistakes)
     return settings
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -29,7 +29,8 @@ class Reloader:
         """`take` puts a good configuration in force; it may refuse with `ConfigRefused`."""
         self._path, self._environ, self._take, self._log = path, environ, take, log
         self._loaded = loaded
-        self._stamp = self._now()
+        # Not that of now: the files may have changed since they were read.
+        self._stamp: Stamp = ()
         self.mistakes: tuple[str, ...] = ()
         """What is wrong with the newest version, if it was refused."""
 
@@ -58,11 +59,19 @@ class Reloader:
                 config=self._loaded.digest,
             )
             return
+        except Exception as error:  # noqa: BLE001  whatever we got wrong, the next version may do
+            self.mistakes = (f"ThoughtGate failed at it: {type(error).__name__}",)
+            self._log.event(
+                "reloading failed; the last good configuration stays in force",
+                Level.ERROR,
+                error=f"{type(error).__name__}: {error}",
+            )
+            return
         self.mistakes = ()
         if loaded.digest != self._loaded.digest:
             self._loaded = loaded
-            # The files to look at may be others now.
-            self._stamp = self._now()
+            # The files to look at may be others now, and may have changed since they were read.
+            self._stamp = ()
             self._log.event("configuration in force", config=loaded.digest, reload=True)
 
     def _now(self) -> Stamp:
