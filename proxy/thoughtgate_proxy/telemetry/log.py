@@ -85,11 +85,8 @@ class Log:
         while self._waiting and self._poll.poll(0):
             try:
                 written = os.write(self._fd, self._waiting[:_PIPE_BUF])
-            except BlockingIOError:
-                return
             except OSError:
-                self._waiting.clear()  # the reader is gone: nobody will ever see these lines
-                return
+                return  # full, or the disk is, or the reader is gone: stuck, and tried again
             del self._waiting[:written]
 
 

@@ -1,0 +1,317 @@
+"""The limits of the listener, each with a clear refusal, a log line and a metric."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.awaiting import run, soon, within
+from tests.fakes.mcp_server import Peer, Received
+from tests.proxy.running import RULES, Proxy, fronted
+from tests.proxy.wire import Cut, Reply, ask, call, connected, post
+from thoughtgate_proxy.core.config.values import Limits
+from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
+from thoughtgate_proxy.listeners.memory import Budget
+from thoughtgate_proxy.listeners.proxy import ProxyListener
+from thoughtgate_proxy.listeners.server import listen, port_of
+
+
+@dataclass
+class Watching:
+    """Writes down what the listener tells."""
+
+    active: int = 0
+    refusals: list[int] = field(default_factory=list)
+    breaks: list[str] = field(default_factory=list)
+    cuts: list[str] = field(default_factory=list)
+
+    def begun(self) -> None:
+        self.active += 1
+
+    def ended(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.active -= 1
+
+    def refused(self, status: int, reason: str) -> None:
+        assert reason
+        self.refusals.append(status)
+
+    def broken(self, error: BaseException | None) -> None:
+        self.breaks.append(repr(error))
+
+    def cut(self, reason: str) -> None:
+        self.cuts.append(reason)
+
+
+Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
+
+
+async def echo(request: HttpRequest) -> HttpReply:
+    return HttpReply(200, [("content-type", "application/json")], request.body)
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    handle: Handle = echo, limits: Limits | None = None, memory: int = 1 << 26, seconds: float = 9.0
+) -> AsyncIterator[tuple[int, Watching, ProxyListener]]:
+    """The listener alone, in this process. In the end nothing may be under way."""
+    watch, in_force = Watching(), limits or Limits()
+    budget = Budget(memory)
+    listener = ProxyListener(handle, lambda: in_force, watch, budget, seconds)
+    servers = await listen(listener.server, ["127.0.0.1"], 0)
+    try:
+        yield port_of(servers[0]), watch, listener
+        await within(lambda: not watch.active, "the end of all requests")
+        assert budget.taken == 0
+    finally:
+        for server in servers:
+            server.close()
+        await listener.server.shutdown(1.0)
+
+
+def chunked(*pieces: bytes) -> bytes:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+SMALL = Limits(request_body_bytes=1024, header_block_bytes=1024)
+REQUESTS = {
+    "as long as allowed": (200, post(b"x" * 1024)),
+    "a byte too long": (413, post(b"x" * 1025)),
+    "far too long, told before": (413, post(b"", "Content-Length: 99999999999")),
+    "chunks as long as allowed": (200, chunked(b"x" * 1000, b"y" * 24)),
+    "chunks a byte too long": (413, chunked(b"x" * 1000, b"y" * 25)),
+    "a header block too long": (431, post(b"", "X-A: " + "a" * 1000)),
+    "many headers": (431, post(b"", *[f"X-{number}: {'a' * 40}" for number in range(30)])),
+    "more headers than are counted": (431, post(b"", *["X: y"] * 300)),
+    "a header beyond the parser's limit": (431, post(b"", "X-A: " + "a" * 70_000)),
+    "a path beyond the parser's limit": (431, post(b"", target="/" + "a" * 70_000)),
+    "a continuation expected": (200, post(b"x", "Expect: 100-continue")),
+    "a miracle expected": (417, post(b"x", "Expect: a-miracle")),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@run
+async def test_a_limit_has_words(name: str) -> None:
+    status, data = REQUESTS[name]
+    async with listening(limits=SMALL) as (port, watch, _):
+        async with connected(port) as wire:
+            await wire.send(data)
+            reply = await wire.reply()
+            assert reply.status == status
+            if status != 200:
+                assert reply.json["error"]["message"]
+                assert watch.refusals == [status]
+                wire.writer.write_eof()
+                await wire.closed()
+        # Others are served on.
+        assert (await ask(port, post(b"{}"))).body == b"{}"
+
+
+@run
+async def test_a_client_that_waits_for_the_continuation_gets_it() -> None:
+    async with listening() as (port, _, _listener), connected(port) as wire:
+        await wire.send(post(b"", "Expect: 100-continue", "Content-Length: 2"))
+        assert (await wire.any_head()).status == 100
+        await wire.send(b"{}")
+        assert (await wire.reply()).body == b"{}"
+
+
+@pytest.mark.parametrize("kind", ["with a length", "in chunks"])
+@run
+async def test_a_body_that_trickles_is_refused(kind: str) -> None:
+    async with listening(seconds=0.3) as (port, watch, _), connected(port) as wire:
+        begin = post(b"", "Content-Length: 9999") if kind == "with a length" else chunked()[:-5]
+        await wire.send(begin)
+
+        async def trickle() -> None:
+            while True:
+                await wire.send(b"x" if kind == "with a length" else b"1\r\nx\r\n")
+                await asyncio.sleep(0.02)
+
+        trickling = asyncio.create_task(trickle())
+        reply = await wire.reply()
+        trickling.cancel()
+        assert reply.status == 408
+        assert watch.refusals == [408]
+
+
+@run
+async def test_bodies_share_the_memory() -> None:
+    go = asyncio.Event()
+
+    async def slow(request: HttpRequest) -> HttpReply:
+        await go.wait()
+        return await echo(request)
+
+    async with listening(slow, memory=10_000) as (port, watch, _):
+        assert (await ask(port, post(b"x" * 3334))).status == 413
+        assert (await ask(port, post(b"[" * 99))).status == 413
+        first = asyncio.create_task(ask(port, post(b"x" * 3000)))
+        await within(lambda: watch.active, "the first body")
+        assert (await ask(port, post(b"x" * 3000))).status == 503
+        go.set()
+        assert (await first).status == 200
+        assert (await ask(port, post(b"x" * 3000))).status == 200
+        assert watch.refusals == [413, 413, 503]
+
+
+@run
+async def test_requests_beyond_the_limit_are_refused() -> None:
+    go = asyncio.Event()
+
+    async def slow(_: HttpRequest) -> HttpReply:
+        await go.wait()
+        return HttpReply(200, [], b"")
+
+    async with listening(slow, Limits(concurrent_requests=2)) as (port, watch, _):
+        under_way = [asyncio.create_task(ask(port, post(b"{}"))) for _ in range(2)]
+        await within(lambda: watch.active == 2, "two requests")
+        assert (await ask(port, post(b"{}"))).status == 503
+        go.set()
+        assert [reply.status for reply in await asyncio.gather(*under_way)] == [200, 200]
+        assert (await ask(port, post(b"{}"))).status == 200
+
+
+@run
+async def test_a_mistake_of_ours_is_an_answer_with_words() -> None:
+    async def broken(_: HttpRequest) -> HttpReply:
+        raise LookupError("a secret")
+
+    async with listening(broken) as (port, watch, _):
+        reply = await ask(port, post(b"{}"))
+        assert reply.status == 500
+        assert "let nothing pass" in reply.json["error"]["message"]
+        assert b"secret" not in reply.body
+        assert watch.breaks == ["LookupError('a secret')"]
+
+
+async def of(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        yield piece
+
+
+@pytest.mark.parametrize("error", [ReplyCut("short"), LookupError("ours")])
+@run
+async def test_a_reply_that_breaks_off_breaks_the_connection(error: Exception) -> None:
+    closed = []
+
+    async def cut(_: HttpRequest) -> HttpReply:
+        return HttpReply(200, [], of(b"begun", error), lambda: closed.append(1))
+
+    async with listening(cut) as (port, watch, _):
+        with pytest.raises(Cut):
+            await ask(port, post(b"{}"))
+        await within(lambda: closed, "the reply to be closed")
+        assert bool(watch.cuts) is isinstance(error, ReplyCut)
+        assert bool(watch.breaks) is not isinstance(error, ReplyCut)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@run
+async def test_a_client_that_goes_ends_the_handler(half: bool) -> None:
+    cancelled = asyncio.Event()
+
+    async def held(_: HttpRequest) -> HttpReply:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    async with listening(held) as (port, watch, _), connected(port) as wire:
+        await wire.send(post(b"{}"))
+        await within(lambda: watch.active, "the request")
+        wire.writer.write_eof() if half else wire.abort()
+        await soon(cancelled.wait(), "the end of the handler")
+        assert not watch.breaks
+
+
+@run
+async def test_a_client_that_goes_while_its_reply_is_written_is_no_mistake_of_ours() -> None:
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 10_000
+
+    async def handle(_: HttpRequest) -> HttpReply:
+        return HttpReply(200, [], endless(), closed.set)
+
+    async with listening(handle) as (port, watch, _):
+        async with connected(port) as wire:
+            await wire.send(post(b"{}"))
+            await wire.reader.readexactly(100_000)
+        await soon(closed.wait(), "the reply to be closed")
+        await within(lambda: not watch.active, "the end of the request")
+        assert not watch.breaks
+        assert not watch.refusals
+
+
+@run
+async def test_while_closing_each_reply_is_the_last_of_its_connection() -> None:
+    async with listening() as (port, _, listener), connected(port) as wire:
+        await wire.send(post(b"{}"))
+        assert (await wire.reply()).header("connection") is None
+        listener.closing = True
+        await wire.send(post(b"{}"))
+        assert (await wire.reply()).header("connection") == "close"
+        await wire.closed()
+
+
+def test_refusals_of_the_listener_are_logged_and_counted(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        async with fronted(tmp_path, RULES + "limits: {request_body_bytes: 1024}\n") as (_, proxy):
+            assert (await ask(proxy.port, post(b"x" * 2000))).status == 413
+            assert (await ask(proxy.port, b"\x00\r\n\r\n")).status == 400
+            await proxy.line("refused", status=413)
+            line = await proxy.line("refused", status=400)
+            assert line["principal"] == "data/agent"
+            metrics = await proxy.metrics()
+            for status in (413, 400):
+                series = f'thoughtgate_errors_total{{error_type="http_{status}",method=""}}'
+                assert metrics[series] == 1
+
+    test()
+
+
+async def flooded(proxy: Proxy) -> Reply:
+    """Ask until the log is stuck; the last reply."""
+    for _ in range(2000):
+        reply = await ask(proxy.port, post(call("get_user_" + "x" * 1000)))
+        if reply.status != 200:
+            return reply
+    raise AssertionError("the log never got stuck")
+
+
+def test_a_stuck_log_stops_gated_calls_and_nothing_else(tmp_path: Path) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
+
+    @run
+    async def test() -> None:
+        async with fronted(tmp_path) as (server, proxy):
+            server.script = script
+            proxy.drained.clear()
+            reply = await flooded(proxy)
+            assert reply.status == 503
+            assert reply.json["error"]["code"] == 50301
+            sent = len(server.received)
+            assert (await ask(proxy.port, post(call("get_user")))).status == 503
+            assert (await proxy.admin("/ready")).status == 200
+            ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+            assert (await ask(proxy.port, post(ping))).status == 200
+            assert len(server.received) == sent + 1
+            assert any("log_stuck" in name for name in await proxy.metrics())
+            proxy.drained.set()
+            await within(lambda: len(proxy.forwarded()) == sent, "all of the lines")
+            assert (await ask(proxy.port, post(call("get_user")))).status == 200
+
+    test()
