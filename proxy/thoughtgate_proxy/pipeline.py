@@ -93,8 +93,8 @@ class Pipeline:
         try:
             read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
         except Malformed as error:
-            self._record.refused(self._new_id(), 400, error.reason)
-            return HttpReply(400, _JSON, answers.error(error.id, error.code, error.reason))
+            self._record.refused(self._new_id(), error.status, error.reason)
+            return HttpReply(error.status, _JSON, answers.error(error.id, error.code, error.reason))
         if isinstance(read, Batch):
             return await self._batch(http, passage, judge, read)
         ruling = judge.judge(passage.source, http, read, http.body, self._now())

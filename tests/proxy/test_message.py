@@ -74,6 +74,13 @@ def test_no_gated_method_is_read_without_its_target(method: str) -> None:
         assert refused(body(method, params)).code == message.INVALID_PARAMS
 
 
+def test_a_modern_client_hears_that_its_revision_has_no_resources_subscribe() -> None:
+    told = refused(body("resources/subscribe", MODERN))
+    assert (told.code, told.status) == (message.METHOD_NOT_FOUND, 404)
+    told = refused(body("resources/subscribe", {**MODERN, "uri": ""}))
+    assert (told.code, told.status) == (message.INVALID_PARAMS, 400)
+
+
 @pytest.mark.parametrize("method", sorted(GATED))
 @pytest.mark.parametrize("value", ["", 1, True, None, [], ["t"], {}, {"name": "t"}])
 def test_a_target_is_named_by_a_text(method: str, value: Any) -> None:

@@ -58,6 +58,11 @@ class Malformed(ValueError):
         super().__init__(reason)
         self.reason, self.code, self.id = reason, code, id
 
+    @property
+    def status(self) -> int:
+        """HTTP's status: 404 for a method that revision 2026-07-28 does not have, as it wants it."""
+        return 404 if self.code == METHOD_NOT_FOUND else 400
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -79,7 +84,7 @@ class Request:
     @property
     def modern(self) -> bool:
         """Whether it speaks revision 2026-07-28 or later, which says so in each request."""
-        return PROTOCOL_VERSION in (self.params.get("_meta") or {})
+        return _modern(self.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +208,20 @@ def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
             return _subscribed(params.get("notifications"), id)
         case "completion/complete", _:
             return (_referred(params.get("ref"), id),)
+        case "resources/subscribe", _ if "uri" not in params and _modern(params):
+            # Removed in 2026-07-28: its clients hear so whatever else the message lacks.
+            said = "Method not found: `resources/subscribe` is not of revision 2026-07-28"
+            raise Malformed(said, METHOD_NOT_FOUND, id)
         case _, Kind.RESOURCE:
             return (_target(Kind.RESOURCE, params, "uri", id),)
         case _, (Kind.TOOL | Kind.PROMPT) as kind:
             return (_target(kind, params, "name", id),)
         case _:
             raise AssertionError(f"nothing says what `{method}` reaches for")
+
+
+def _modern(params: Mapping[str, Any]) -> bool:
+    return PROTOCOL_VERSION in (params.get("_meta") or {})
 
 
 def _subscribed(wanted: Any, id: Id) -> tuple[Target, ...]:
