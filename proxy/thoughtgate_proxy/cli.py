@@ -1,6 +1,7 @@
-"""The command `thoughtgate-proxy`: run the proxy, or check its configuration offline."""
+"""The command `thoughtgate-proxy`: run the proxy, or work on its configuration offline."""
 
 import argparse
+import json
 import os
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     options = _parser().parse_args(arguments)
     if options.command == "check":
         return _check(options.file, environ)
+    if options.command == "schema":
+        return _schema()
     # Only now, as it brings the network's libraries, and `check` is to answer at once.
     from thoughtgate_proxy.app import run  # noqa: PLC0415
 
@@ -45,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what is wrong with a configuration, without the network"
     )
     check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
+    commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     return parser
 
 
@@ -74,6 +78,13 @@ def _check(file: str, environ: Mapping[str, str]) -> int:
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(summary(loaded))
+    return 0
+
+
+def _schema() -> int:
+    from thoughtgate_proxy.core.config.json_schema import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2))
     return 0
 
 

@@ -195,7 +195,7 @@ class _Walk:
         if not isinstance(reader, str):
             return text
         try:
-            return READERS[reader](text)
+            return READERS[reader].read(text)
         except UnreadableError as error:
             # The text as written, not as expanded: a variable may hold a secret. So may a header.
             if reader == "header value":

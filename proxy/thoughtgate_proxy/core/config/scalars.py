@@ -1,12 +1,14 @@
 """Readers of the small texts: a duration, a rate, a URL, a glob. One function each.
 
 A reader takes the text and gives the value, or raises UnreadableError with what is allowed; the
-caller says where it stands and what was found.
+caller says where it stands and what was found. Beside each stands the pattern of its texts, which
+the JSON Schema shows to editors: written in what Python's expressions and ECMA-262's share.
 """
 
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,21 +20,22 @@ class UnreadableError(ValueError):
 
 
 _UNITS: Final = {"d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(
-    r"(?:(\d{1,7})d)? ?(?:(\d{1,7})h)? ?(?:(\d{1,7})m)? ?(?:(\d{1,7})s)? ?(?:(\d{1,7})ms)?",
-    re.ASCII,
-)
-_ISO_8601 = re.compile(
-    r"P(?:(\d{1,7})D)?(?:T(?=\d)(?:(\d{1,7})H)?(?:(\d{1,7})M)?(?:(\d{1,7})S)?)?", re.ASCII
+# One blank may stand between two parts.
+_DURATION = "(?=[0-9])" + "".join(f"(?:([0-9]{{1,7}}){unit}(?: (?=[0-9]))?)?" for unit in _UNITS)
+_ISO_8601 = (
+    "P(?=[0-9T])(?:([0-9]{1,7})D)?"
+    "(?:T(?=[0-9])(?:([0-9]{1,7})H)?(?:([0-9]{1,7})M)?(?:([0-9]{1,7})S)?)?"
 )
 
 
 def duration(text: str) -> float:
-    """Seconds of `5m`, `1h30m`, `1h 30m`, `500ms`, `PT5M`."""
-    match = _ISO_8601.fullmatch(text) or _DURATION.fullmatch(text)
-    blanks = "  " in text or text != text.strip()
-    if match is None or not any(match.groups()) or blanks:
-        hint = f"; a number needs its unit: `{text}s`" if re.fullmatch(r"\d{1,7}", text) else ""
+    """A duration: `90s`, `5m`, `1h30m`, `1h 30m`, `500ms` or `PT5M`.
+
+    Gives seconds.
+    """
+    match = re.fullmatch(_ISO_8601, text) or re.fullmatch(_DURATION, text)
+    if match is None:
+        hint = f"; a number needs its unit: `{text}s`" if re.fullmatch("[0-9]{1,7}", text) else ""
         raise UnreadableError(f"a duration such as `90s`, `5m`, `1h30m` or `PT5M`{hint}")
     return sum(
         int(number) * seconds
@@ -50,17 +53,27 @@ def written_duration(seconds: float) -> str:
     return text or "0s"
 
 
+_RATE = "([1-9][0-9]{0,6})/([smhd])"
+
+
 def rate(text: str) -> RateLimit:
-    """`20/m`: a count from 1, and one of s, m, h, d."""
-    match = re.fullmatch(r"([1-9][0-9]{0,6})/([smhd])", text)
+    """Calls per time: `5/s`, `20/m`, `100/h` or `500/d`."""
+    match = re.fullmatch(_RATE, text)
     if match is None:
         hint = f": `{text}/h`" if re.fullmatch(r"[0-9]{1,7}", text) else ""
         raise UnreadableError(f"calls per time, such as `5/s`, `20/m`, `100/h` or `500/d`{hint}")
     return RateLimit(int(match[1]), _UNITS[match[2]])
 
 
+# What prints; and without the blank, which may not stand first or last. The few code points more
+# that do not print only the readers know.
+_SHOWN, _INK = r"[^\x00-\x1f\x7f-\xa0]", r"[^\x00-\x20\x7f-\xa0]"
+_TRIMMED = f"{_INK}(?:{_SHOWN}*{_INK})?"
+_GLOB = rf"(?!!)(?![\s\S]*[\[\]{{}}\\]){_TRIMMED}"
+
+
 def glob(text: str) -> str:
-    """A whole name with `*` for any run and `?` for one character, and no other wildcard.
+    """A whole name, with `*` for any run and `?` for one character, and no other wildcard.
 
     Kept as text. Other glob dialects are refused, as a rule that means less than it looks would
     let calls through.
@@ -76,17 +89,27 @@ def glob(text: str) -> str:
     return text
 
 
+_ID = "[A-Za-z0-9-][A-Za-z0-9._-]{0,62}"
+
+
 def identifier(text: str) -> str:
     """The id of a source or workflow; it stands in paths and file names."""
-    if not re.fullmatch(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,62}", text):
+    if not re.fullmatch(_ID, text):
         raise UnreadableError(
             "1 to 63 of the characters `A-Z a-z 0-9 . _ -`, the first not `.` or `_`"
         )
     return text
 
 
+_IN_URL = r"[!$-;=?-\[\]_a-z~]"
+_URL = rf"[Hh][Tt][Tt][Pp][Ss]?://(?![^/?]*@)(?=[A-Za-z0-9_\[-]){_IN_URL}+"
+
+
 def url(text: str) -> str:
-    """An absolute http or https URL without user and fragment; kept as text."""
+    """An absolute http or https URL without user and fragment.
+
+    Kept as text.
+    """
     allowed = "an absolute URL such as `http://mcp-server:3000` or `https://host/mcp`"
     if not re.fullmatch(r"[!-~]+", text) or re.search(r'[\\"<>^`{|}]', text):
         raise UnreadableError(f"{allowed}, in printable ASCII without blanks")
@@ -108,39 +131,35 @@ def url(text: str) -> str:
     return text
 
 
+_FIELD_NAME = "[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 # What describes the hop, the message or the protocol is not the configuration's to set: a fixed
 # Mcp-Name or Content-Length would tell another story than the body.
-_NOT_OURS = re.compile(
-    r"connection|keep-alive|proxy-.*|te|trailers?|transfer-encoding|upgrade|host|content-.*|accept"
-    r"|accept-encoding|expect|mcp-.*|last-event-id|x-http-method-override",
-    re.IGNORECASE,
+_NOT_OURS = (
+    "connection|keep-alive|proxy-.*|te|trailers?|transfer-encoding|upgrade|host|content-.*|accept"
+    "|accept-encoding|expect|mcp-.*|last-event-id|x-http-method-override"
 )
+# Without a flag, which JSON Schema has none of.
+_IN_ANY_CASE = re.sub("[a-z]", lambda letter: f"[{letter[0].upper()}{letter[0]}]", _NOT_OURS)
 
 
 def header_name(text: str) -> str:
-    """A field name by RFC 9110, section 5.1, that may be set from here."""
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", text):
+    """A header's name, by RFC 9110, section 5.1, that may be set from here."""
+    if not re.fullmatch(_FIELD_NAME, text):
         raise UnreadableError("a header's name such as `Authorization`")
-    if _NOT_OURS.fullmatch(text):
+    if re.fullmatch(_IN_ANY_CASE, text):
         raise UnreadableError(
             "a header's name that is not hop-by-hop, Host, Accept, Content-*, Proxy-* or Mcp-*"
         )
     return text
 
 
+_HEADER_VALUE = r"[\t -~]*"
+
+
 def header_value(text: str) -> str:
-    """A field value by RFC 9110, section 5.5, in ASCII; may be empty or end with a blank."""
-    if not re.fullmatch(r"[\t -~]*", text):
+    """A header's value, by RFC 9110, section 5.5, in ASCII; may be empty or end with a blank."""
+    if not re.fullmatch(_HEADER_VALUE, text):
         raise UnreadableError("printable ASCII without line ends")
-    return text
-
-
-def method(text: str) -> str:
-    """A JSON-RPC method's exact name."""
-    if not re.fullmatch(r"[A-Za-z0-9_$.-]+(/[A-Za-z0-9_$.-]+)*", text):
-        raise UnreadableError("a method's exact name such as `vendor/doThing`")
-    if text in GATED_METHODS:
-        raise UnreadableError("a method that is not gated: rules decide about this one")
     return text
 
 
@@ -148,17 +167,30 @@ GATED_METHODS: Final = frozenset({
     "tools/call", "prompts/get", "resources/read", "resources/subscribe",
     "subscriptions/listen", "completion/complete",
 })  # fmt: skip
+_METHOD = "[A-Za-z0-9_$.-]+(?:/[A-Za-z0-9_$.-]+)*"
+
+
+def method(text: str) -> str:
+    """A JSON-RPC method's exact name; none that is gated."""
+    if not re.fullmatch(_METHOD, text):
+        raise UnreadableError("a method's exact name such as `vendor/doThing`")
+    if text in GATED_METHODS:
+        raise UnreadableError("a method that is not gated: rules decide about this one")
+    return text
+
+
+_VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 def variable(text: str) -> str:
     """An environment variable's name."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        raise UnreadableError("a variable's name such as `UPSTREAM_TOKEN`")
+    if not re.fullmatch(_VARIABLE, text):
+        raise UnreadableError("a variable's name such as `UPSTREAM_FIELD_NAME`")
     return text
 
 
 def path(text: str) -> str:
-    """A file's path, absolute or from the config file's folder."""
+    """A file's path, absolute or from this file's folder."""
     if not text or not text.isprintable():
         raise UnreadableError("a file's path, absolute or from this file's folder")
     return text
@@ -172,28 +204,61 @@ def field_path(text: str) -> str:
 
 
 def name(text: str) -> str:
-    """An approver: which forms are allowed depends on the workflow's adapter (`checks`)."""
+    """Who may decide: for Slack a user id `U...`, a group id `S...` or an e-mail address.
+
+    Which forms are allowed depends on the workflow's adapter (`workflows`).
+    """
     if not text.isprintable() or not text.strip() or text != text.strip():
         raise UnreadableError("a name without surrounding blanks")
     return text
 
 
+_CHANNEL = r"#[^\s#@,:<>&]{1,80}|[CDG][A-Z0-9]{2,20}"
+
+
 def channel(text: str) -> str:
     """A Slack channel, `#name` or its id."""
-    if not re.fullmatch(r"#[^\s#@,:<>&]{1,80}|[CDG][A-Z0-9]{2,20}", text):
+    if not re.fullmatch(_CHANNEL, text):
         raise UnreadableError('a channel such as `"#approvals"` or its id `C0123456789`')
     return text
 
 
+_MENTION = "[UWS][A-Z0-9]{2,20}|here|channel"
+
+
 def mention(text: str) -> str:
     """Whom a Slack message calls: a user's or user group's id, `here` or `channel`."""
-    if not re.fullmatch(r"[UWS][A-Z0-9]{2,20}|here|channel", text):
+    if not re.fullmatch(_MENTION, text):
         raise UnreadableError("a user id `U...`, a user group's id `S...`, `here` or `channel`")
     return text
 
 
-READERS: Final[dict[str, Callable[[str], object]]] = {
-    "id": identifier, "url": url, "glob": glob, "method": method, "header name": header_name,
-    "header value": header_value, "variable": variable, "path": path, "field path": field_path,
-    "name": name, "channel": channel, "mention": mention, "duration": duration, "rate": rate,
-}  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A reader, and the pattern that every text it reads matches as a whole (and few others)."""
+
+    read: Callable[[str], object]
+    pattern: str
+
+    @property
+    def about(self) -> str:
+        """What its texts are: the reader's own first words."""
+        return " ".join((self.read.__doc__ or "").split("\n\n")[0].split())
+
+
+READERS: Final = {
+    "id": Reader(identifier, _ID),
+    "url": Reader(url, _URL),
+    "glob": Reader(glob, _GLOB),
+    "method": Reader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
+    "header name": Reader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),
+    "header value": Reader(header_value, _HEADER_VALUE),
+    "variable": Reader(variable, _VARIABLE),
+    "path": Reader(path, f"{_SHOWN}+"),
+    "field path": Reader(field_path, rf"(?!\.)(?![\s\S]*\.(?:\.|$)){_SHOWN}+"),
+    "name": Reader(name, _TRIMMED),
+    "channel": Reader(channel, _CHANNEL),
+    "mention": Reader(mention, _MENTION),
+    "duration": Reader(duration, f"{_ISO_8601}|{_DURATION}"),
+    "rate": Reader(rate, _RATE),
+}

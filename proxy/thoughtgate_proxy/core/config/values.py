@@ -1,9 +1,10 @@
 """The configuration, `schema: 1`: what a file that was accepted says.
 
 These Structs are the one definition of the schema: the reader walks them, so a key that is not
-here does not exist. `extra={"read": NAME}` names the reader of a text in `scalars.READERS`;
-`one_or_many` lets a single text stand for a list of one. Durations are seconds, sizes bytes.
-Values are valid once read; constructing one by hand (in tests) checks nothing.
+here does not exist, and so does the JSON Schema, which shows the docstrings' first paragraphs and
+the fields' descriptions to editors. `extra={"read": NAME}` names the reader of a text in
+`scalars.READERS`; `one_or_many` lets a single text stand for a list of one. Durations are seconds,
+sizes bytes. Values are valid once read; constructing one by hand (in tests) checks nothing.
 """
 
 import enum
@@ -26,6 +27,19 @@ FieldPath = Annotated[str, Meta(extra={"read": "field path"})]
 Name = Annotated[str, Meta(extra={"read": "name"})]
 
 
+def about(description: str) -> Meta:
+    """What a field is for, to be shown by editors."""
+    return Meta(description=description)
+
+
+def lasting(least: float, most: float, description: str) -> Meta:
+    """A duration between two others, in seconds."""
+    return Meta(ge=least, le=most, description=description, extra={"read": "duration"})
+
+
+FOR_PEOPLE = about("for people")
+
+
 class SourceKind(enum.Enum):
     """What a source speaks."""
 
@@ -41,7 +55,7 @@ class ExposeMode(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What a rule does with a call; POLICY asks Cedar."""
+    """What becomes of a call; `approve` asks a human, `policy` asks Cedar."""
 
     FORWARD = "forward"
     APPROVE = "approve"
@@ -50,7 +64,7 @@ class Action(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """OBSERVE decides, logs, counts, and forwards all the same."""
+    """`observe` decides, logs, counts, and forwards all the same."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
@@ -114,9 +128,9 @@ class Credential(Section, frozen=True, kw_only=True):
     relative path starts at the config file's folder. `prefix` stands before it: `"Bearer "`.
     """
 
-    env: EnvName | None = None
-    file: FilePath | None = None
-    prefix: HeaderText = ""
+    env: Annotated[EnvName, about("the variable that holds the value")] | None = None
+    file: Annotated[FilePath, about("the file that holds the value")] | None = None
+    prefix: Annotated[HeaderText, about('stands before the value: `"Bearer "`')] = ""
 
 
 class Timeouts(Section, frozen=True, kw_only=True):
@@ -126,8 +140,8 @@ class Timeouts(Section, frozen=True, kw_only=True):
     be the first to give up on a slow tool, as clients have their own limit (most often 60 s).
     """
 
-    connect: Annotated[float, Meta(ge=0.1, le=300.0, extra={"read": "duration"})] = 5.0
-    response: Annotated[float, Meta(ge=0.1, le=DAY, extra={"read": "duration"})] = 300.0
+    connect: Annotated[float, lasting(0.1, 300.0, "until the connection stands")] = 5.0
+    response: Annotated[float, lasting(0.1, DAY, "until the reply's first byte")] = 300.0
 
 
 class Expose(Section, frozen=True, kw_only=True):
@@ -138,18 +152,26 @@ class Expose(Section, frozen=True, kw_only=True):
 
 
 class Source(Section, frozen=True, kw_only=True):
-    """An MCP server. `url` is absolute; a path in it is used verbatim."""
+    """An MCP server."""
 
-    id: Id
-    url: Url
+    id: Annotated[Id, about("one source answers at every path, several each under `/<id>`")]
+    url: Annotated[Url, about("absolute; a path in it stands, without one the client's is kept")]
     kind: SourceKind = SourceKind.MCP
-    enabled: bool = True
-    description: str = ""
+    enabled: Annotated[bool, about("`false` leaves the source out")] = True
+    description: Annotated[str, FOR_PEOPLE] = ""
     expose: Expose = Expose(mode=ExposeMode.ALL)
-    headers: Mapping[HeaderName, HeaderText | Credential] = {}
-    ca_file: FilePath | None = None
+    headers: Annotated[
+        Mapping[HeaderName, HeaderText | Credential],
+        about("added to each request, in place of the agent's"),
+    ] = {}
+    ca_file: (
+        Annotated[FilePath, about("the authority to trust for `https`, in place of the system's")]
+        | None
+    ) = None
     timeouts: Timeouts = Timeouts()
-    passthrough_methods: tuple[Method, ...] = ()
+    passthrough_methods: Annotated[
+        tuple[Method, ...], about("methods of no known protocol revision that may pass")
+    ] = ()
 
 
 class Defaults(Section, frozen=True, kw_only=True):
@@ -165,13 +187,15 @@ class Rule(Section, frozen=True, kw_only=True):
     (actions approve and policy) and there is a workflow, so nobody else need choose one.
     """
 
-    match: Glob
+    match: Annotated[Glob, about("a glob over the whole name, or a resource's URI")]
     action: Action
     kind: Kind | None = None
-    source: str | None = None
-    approval: str | None = None
-    limit: Rate | None = None
-    description: str = ""
+    source: Annotated[str, about("only for this source")] | None = None
+    approval: Annotated[str, about("the workflow that is asked, in place of `default`")] | None = (
+        None
+    )
+    limit: Annotated[Rate, about("so many calls, then denied with the time to wait")] | None = None
+    description: Annotated[str, FOR_PEOPLE] = ""
 
 
 class Governance(Section, frozen=True, kw_only=True):
@@ -180,39 +204,44 @@ class Governance(Section, frozen=True, kw_only=True):
     defaults: Defaults
     mode: Mode = Mode.ENFORCE
     deny_as: DenyAs = DenyAs.RESULT
-    freeze: bool = False
+    freeze: Annotated[bool, about("the kill switch: `true` denies every gated call")] = False
     rules: tuple[Rule, ...] = ()
 
 
 class Workflow(Section, frozen=True, kw_only=True):
-    """One way of asking humans. `approvers` None: anyone whom the adapter reaches may decide."""
+    """One way of asking humans. No `approvers`: anyone whom the adapter reaches may decide."""
 
     adapter: Adapter
     channel: Annotated[str, Meta(extra={"read": "channel"})] | None = None
-    timeout: Annotated[float, Meta(ge=5.0, le=7 * DAY, extra={"read": "duration"})] = 600.0
-    valid_for: Annotated[float, Meta(ge=1.0, le=DAY, extra={"read": "duration"})] = 300.0
-    hold: Annotated[float, Meta(ge=1.0, le=600.0, extra={"read": "duration"})] = 50.0
-    approvers: tuple[Name, ...] | None = None
-    required: Annotated[int, Meta(ge=1, le=20)] = 1
+    timeout: Annotated[float, lasting(5.0, 7 * DAY, "how long humans have to decide")] = 600.0
+    valid_for: Annotated[float, lasting(1.0, DAY, "how long an approval may wait for use")] = 300.0
+    hold: Annotated[float, lasting(1.0, 600.0, "how long the agent's request is held")] = 50.0
+    approvers: Annotated[tuple[Name, ...], about("the only ones who may decide")] | None = None
+    required: Annotated[int, Meta(ge=1, le=20, description="how many must approve")] = 1
     mention: Annotated[
         tuple[Annotated[str, Meta(extra={"read": "mention"})], ...],
-        Meta(extra={"one_or_many": True}),
+        Meta(extra={"one_or_many": True}, description="whom the message calls"),
     ] = ()
-    redact_fields: tuple[FieldPath, ...] = ()
+    redact_fields: Annotated[
+        tuple[FieldPath, ...], about("arguments that approvers do not see")
+    ] = ()
     on_disconnect: OnDisconnect = OnDisconnect.KEEP
-    limit: Rate | None = None
+    limit: Annotated[Rate, about("so many requests for approval")] | None = None
 
 
 class CedarSettings(Section, frozen=True, kw_only=True):
-    """Where the Cedar policies are; what they say is `CedarPolicies`.
+    """Where the Cedar policies are, for the action `policy`.
 
-    `policies` are files or globs, relative to the config file's folder. `schema` is a file, or
-    the schema itself if it has a brace, a semicolon or a line end in it.
+    What they say is `CedarPolicies`. `policies` are relative to the config file's folder; `schema`
+    is the schema itself if it has a brace, a semicolon or a line end in it.
     """
 
-    policies: Annotated[tuple[FilePath, ...], Meta(extra={"one_or_many": True})] = ()
-    inline: str | None = None
-    schema: str | None = None
+    policies: Annotated[
+        tuple[FilePath, ...],
+        Meta(extra={"one_or_many": True}, description="files, or globs, beside this file"),
+    ] = ()
+    inline: Annotated[str, about("policies, written here")] | None = None
+    schema: Annotated[str, about("a file with Cedar's schema, or the schema itself")] | None = None
 
     @property
     def given(self) -> bool:
@@ -230,7 +259,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """What is refused for its size or number. `memory_bytes` None: from the cgroup's limit."""
+    """What is refused for its size or number. No `memory_bytes`: from the cgroup's limit."""
 
     request_body_bytes: Annotated[int, Meta(ge=KIB, le=64 * MIB)] = MIB
     listing_reply_bytes: Annotated[int, Meta(ge=KIB, le=256 * MIB)] = 10 * MIB
@@ -243,7 +272,7 @@ class Limits(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole file: which MCP servers there are, and what becomes of each call."""
 
     schema: Literal[1]
     sources: tuple[Source, ...]

@@ -6,8 +6,8 @@ from thoughtgate_proxy.core.config.mistakes import Findings, Place, found
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 
 _SLACK_GROUP = re.compile(r"S[A-Z0-9]{2,20}")
-_SLACK_APPROVER = re.compile(r"[UWS][A-Z0-9]{2,20}|[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+")
-_PAGE_APPROVER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+SLACK_APPROVER = r"[UWS][A-Z0-9]{2,20}|[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+"
+PAGE_APPROVER = "[A-Za-z0-9._@+-]{1,64}"
 
 
 def check_workflow(workflow: Workflow, place: Place, findings: Findings) -> None:
@@ -76,11 +76,11 @@ def _approvers(workflow: Workflow, place: Place, findings: Findings) -> None:
 
 def _form(name: str, workflow: Workflow) -> str | None:
     """What is wrong with an approver's name for the workflow's adapter."""
-    if workflow.adapter is Adapter.SLACK and not _SLACK_APPROVER.fullmatch(name):
+    if workflow.adapter is Adapter.SLACK and not re.fullmatch(SLACK_APPROVER, name):
         return (
             "Slack does not know; allowed: a user id `U...`, a user group's id `S...`, or an "
             "e-mail address"
         )
-    if workflow.adapter is Adapter.PAGE and not _PAGE_APPROVER.fullmatch(name):
+    if workflow.adapter is Adapter.PAGE and not re.fullmatch(PAGE_APPROVER, name):
         return "is no name; allowed: 1 to 64 of the characters `A-Z a-z 0-9 . _ @ + -`"
     return None
