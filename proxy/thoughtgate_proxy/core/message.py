@@ -60,7 +60,7 @@ class Malformed(ValueError):
 
     @property
     def status(self) -> int:
-        """HTTP's status: 404 for a method that revision 2026-07-28 does not have, as it wants it."""
+        """HTTP's status: 404 for a method that revision 2026-07-28 does not have."""
         return 404 if self.code == METHOD_NOT_FOUND else 400
 
 
