@@ -8,15 +8,13 @@ import msgspec
 
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.config.values import Kind, Source
-from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.decision import NO_APPROVER, Decision, Gate, Outcome
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.http import HttpRequest
 from thoughtgate_proxy.core.message import Message, Notification, Request, Response
-from thoughtgate_proxy.core.methods import KNOWN
+from thoughtgate_proxy.core.methods import unknown
 from thoughtgate_proxy.mcp import answers
 from thoughtgate_proxy.telemetry.record import Record
-
-NO_APPROVER = "and there is no approver yet in this version of ThoughtGate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +76,18 @@ class Judge:
             case Notification():
                 if alone and (told := headers.mismatch(http, read)) is not None:
                     return self._refused(read, 400, answers.HEADER_MISMATCH, told)
-                if self._known(source, read.method):
-                    return GoesOn()
-                return self._refused(read, 400, message.METHOD_NOT_FOUND, _unknown(read))
+                if (why := unknown(read.method, source.passthrough_methods)) is not None:
+                    return self._refused(read, 400, message.METHOD_NOT_FOUND, why)
+                return GoesOn()
             case Request():
                 if alone and (told := headers.mismatch(http, read)) is not None:
                     return self._refused(read, 400, answers.HEADER_MISMATCH, told)
-                if not self._known(source, read.method):
+                if (why := unknown(read.method, source.passthrough_methods)) is not None:
                     status = 404 if read.modern else 200
-                    return self._refused(read, status, message.METHOD_NOT_FOUND, _unknown(read))
+                    return self._refused(read, status, message.METHOD_NOT_FOUND, why)
                 return (
                     self._gated(source, http, read, raw, now, alone) if read.targets else GoesOn()
                 )
-
-    def _known(self, source: Source, method: str) -> bool:
-        return method in KNOWN or method in source.passthrough_methods
 
     def _gated(
         self, source: Source, http: HttpRequest, read: Request, raw: bytes, now: float, alone: bool
@@ -144,10 +139,3 @@ class Judge:
         self._record.refused(self._new_id(), status, reason, read.method)
         id = read.id if isinstance(read, Request) else None
         return Answered(status, answers.error(id, code, reason))
-
-
-def _unknown(read: Request | Notification) -> str:
-    return (
-        f"Method not found: `{ascii(read.method[:100])[1:-1]}` is of no known protocol revision "
-        "and not in the source's `passthrough_methods`"
-    )

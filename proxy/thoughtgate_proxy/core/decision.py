@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+NO_APPROVER = "and there is no approver yet in this version of ThoughtGate"
+"""What becomes of a hold, to stand after its reason."""
+
 
 class Outcome(StrEnum):
     """What becomes of a call."""

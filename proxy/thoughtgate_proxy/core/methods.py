@@ -5,6 +5,8 @@ in none of these tables could do anything, so it passes only where a source name
 `passthrough_methods`.
 """
 
+from collections.abc import Collection
+
 from thoughtgate_proxy.core.config.values import Kind
 
 GATED = {
@@ -54,3 +56,16 @@ NOTIFICATIONS = frozenset(
 """Notifications that a client may send."""
 
 KNOWN = frozenset(GATED) | UNGATED | NOTIFICATIONS
+
+
+def unknown(method: str, passed: Collection[str]) -> str | None:
+    """Why a message of this method is refused whatever else it says: one line, or None.
+
+    `passed` are the source's `passthrough_methods`.
+    """
+    if method in KNOWN or method in passed:
+        return None
+    return (
+        f"Method not found: `{ascii(method[:100])[1:-1]}` is of no known protocol revision "
+        "and not in the source's `passthrough_methods`"
+    )
