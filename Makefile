@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast check lock cluster golden clean
+.PHONY: help setup demo test test-fast check lock bench cluster golden clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -44,6 +44,10 @@ check: $(STAMP)  ## style, types and layers, in seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)  ## how fast it is, beside no gate and a plain proxy (needs wrk)
+	@command -v wrk >/dev/null || apt-get install -y -q wrk
+	@$(BIN)/python -m benchmarks
 
 cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 	@$(BIN)/python -m tests.cluster

@@ -20,13 +20,13 @@ class NotAsTold(Exception):
 @contextmanager
 def running(
     command: Sequence[str], log: Path, env: Mapping[str, str], is_up: Callable[[], bool]
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` with its output in `log`, from when `is_up` says so to the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=env)
         try:
             wait(is_up, f"`{' '.join(command[-3:])}` to start", lambda: process.poll() is None, log)
-            yield
+            yield process
         finally:
             process.terminate()
             try:

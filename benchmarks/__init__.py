@@ -1,0 +1,1 @@
+"""How fast the gate is, side by side with no gate, a plain proxy, and others: `make bench`."""

@@ -1,0 +1,82 @@
+"""Who is measured: each with the command that starts it before the same upstream."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAMS = Path(sys.executable).parent
+CONFIG = """
+schema: 1
+sources:
+  - {id: upstream, kind: mcp, url: "http://127.0.0.1:%d"}
+governance:
+  defaults: {action: forward}
+  rules:
+    - {match: "admin_*", action: deny}
+"""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A program between the load and the upstream; `command` takes its port and its folder."""
+
+    name: str
+    command: Callable[[int, int, Path], list[str]]
+    env: Callable[[int, int, Path], Mapping[str, str]] = field(
+        default=lambda _port, _upstream, _folder: {}
+    )
+
+
+def contenders() -> list[Contender]:
+    """All that can be had here; the Rust original where THOUGHTGATE_RUST names it."""
+    found = [Contender("thoughtgate", _thoughtgate, _thoughtgate_env), Contender("plain", _plain)]
+    rust = os.environ.get("THOUGHTGATE_RUST")
+    if rust:
+        found.append(
+            Contender(
+                "rust original",
+                lambda _port, upstream, _folder: [
+                    rust, "--upstream-url", f"http://127.0.0.1:{upstream}"
+                ],
+                _rust_env,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _plain(port: int, upstream: int, _folder: Path) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.plain", str(port), str(upstream)]
+
+
+def _thoughtgate(_port: int, upstream: int, folder: Path) -> list[str]:
+    config = folder / "config.yaml"
+    config.write_text(CONFIG % upstream)
+    program = str(PROGRAMS / "thoughtgate-proxy")
+    return [program, "run", "--config", str(config), "--identity", "bench/agent"]
+
+
+def _thoughtgate_env(port: int, _upstream: int, folder: Path) -> Mapping[str, str]:
+    return {
+        "THOUGHTGATE_OUTBOUND_PORT": str(port),
+        "THOUGHTGATE_ADMIN_PORT": "0",
+        "THOUGHTGATE_STATE_DIR": str(folder),
+        "THOUGHTGATE_GRACE_SECONDS": "5",
+    }
+
+
+def _rust_env(port: int, upstream: int, folder: Path) -> Mapping[str, str]:
+    config = folder / "rust.yaml"
+    config.write_text(CONFIG % upstream)
+    return {
+        "SLACK_BOT_TOKEN": "xoxb-x",
+        "THOUGHTGATE_SLACK_BOT_TOKEN": "xoxb-x",
+        "RUST_LOG": "error",
+        "THOUGHTGATE_RATE_LIMIT_RPS": "100000000",
+        "THOUGHTGATE_RATE_LIMIT_BURST": "100000000",
+        "THOUGHTGATE_UPSTREAM": f"http://127.0.0.1:{upstream}",
+        "THOUGHTGATE_OUTBOUND_PORT": str(port),
+        "THOUGHTGATE_ADMIN_PORT": str(port + 1),
+        "THOUGHTGATE_CONFIG": str(config),
+    }
