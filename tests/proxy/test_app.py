@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ def refused(
         assert "Traceback" not in proxy.errors.decode()
 
     test()
+
+
+def together(tmp_path: Path, *tests: Callable[[Path], Awaitable[None]]) -> None:
+    """Run tests that mostly wait, all at once."""
+
+    async def one(test: Callable[[Path], Awaitable[None]]) -> None:
+        folder = tmp_path / test.__name__
+        folder.mkdir()
+        await test(folder)
+
+    @run
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(one, tests))
+
+    all_of_them()
 
 
 def test_all_mistakes_of_a_configuration_are_said_at_once(tmp_path: Path) -> None:
@@ -126,143 +142,131 @@ def test_health_and_readiness(tmp_path: Path) -> None:
     test()
 
 
-def test_a_changed_file_is_in_force_within_two_seconds(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with fronted(tmp_path) as (server, proxy):
-            proxy.write(config(server.url, FROZEN))
-            await proxy.line("configuration in force")
-            reply = await ask(proxy.port, post(call("get_user")))
-            assert "frozen" in reply.json["result"]["content"][0]["text"]
-            assert not server.received
+async def edited(folder: Path) -> None:
+    """A changed file is in force soon, and a bad one refused."""
+    async with fronted(folder) as (server, proxy):
+        proxy.write(config(server.url, FROZEN))
+        await proxy.line("configuration in force")
+        reply = await ask(proxy.port, post(call("get_user")))
+        assert "frozen" in reply.json["result"]["content"][0]["text"]
+        assert not server.received
 
-            proxy.write(config(server.url, "governance: {}"))
-            line = await proxy.line(KEPT)
-            assert "governance.defaults" in line["mistakes"][0]
-            ready = (await proxy.admin("/ready")).json
-            assert ready["refused_config"] == line["mistakes"]
-            assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 0
-            reply = await ask(proxy.port, post(call("get_user")))
-            assert "frozen" in reply.json["result"]["content"][0]["text"]
+        proxy.write(config(server.url, "governance: {}"))
+        line = await proxy.line(KEPT)
+        assert "governance.defaults" in line["mistakes"][0]
+        ready = (await proxy.admin("/ready")).json
+        assert ready["refused_config"] == line["mistakes"]
+        assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 0
+        reply = await ask(proxy.port, post(call("get_user")))
+        assert "frozen" in reply.json["result"]["content"][0]["text"]
 
-            since = len(proxy.lines)
-            proxy.write(config(server.url))
-            await proxy.line("configuration in force", since)
-            assert "result" in (await ask(proxy.port, post(call("get_user")))).json
-            assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 1
-
-    test()
+        since = len(proxy.lines)
+        proxy.write(config(server.url))
+        await proxy.line("configuration in force", since)
+        assert "result" in (await ask(proxy.port, post(call("get_user")))).json
+        assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 1
 
 
-def test_the_kubelets_swap_of_a_link_is_seen(tmp_path: Path) -> None:
+async def swapped(folder: Path) -> None:
+    """The kubelet's swap of a link is seen within two seconds."""
+
     def version(name: str, text: str) -> None:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(text)
-        (tmp_path / "..data_tmp").symlink_to(name)
-        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        (folder / name).mkdir()
+        (folder / name / "config.yaml").write_text(text)
+        (folder / "..data_tmp").symlink_to(name)
+        (folder / "..data_tmp").rename(folder / "..data")
 
-    @run
-    async def test() -> None:
-        async with FakeMcpServer() as server:
-            version("..2026_01", config(server.url))
-            (tmp_path / "config.yaml").symlink_to("..data/config.yaml")
-            async with started(tmp_path, "") as proxy:
-                version("..2026_02", config(server.url, FROZEN))
-                loop = asyncio.get_running_loop()
-                begun = loop.time()
-                await proxy.line("configuration in force")
-                assert loop.time() - begun < 2
-                reply = await ask(proxy.port, post(call("get_user")))
-                assert "frozen" in reply.json["result"]["content"][0]["text"]
-
-    test()
-
-
-def test_what_is_under_way_ends_under_the_configuration_that_let_it_go(tmp_path: Path) -> None:
-    go = asyncio.Event()
-
-    async def script(_: Received, peer: Peer) -> None:
-        await go.wait()
-        await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
-
-    @run
-    async def test() -> None:
-        async with fronted(tmp_path) as (server, proxy):
-            server.script = script
-            async with connected(proxy.port) as wire:
-                await wire.send(post(call("get_user")))
-                await within(lambda: server.received, "the call at the server")
-                proxy.write(config(server.url, FROZEN))
-                await proxy.line("configuration in force")
-                go.set()
-                assert (await wire.reply()).json["result"] == {}
-
-    test()
-
-
-def test_a_quiet_proxy_ends_two_seconds_after_the_signal(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with fronted(tmp_path) as (_, proxy):
-            await ask(proxy.port, post(call("get_user")))
+    async with FakeMcpServer() as server:
+        version("..2026_01", config(server.url))
+        (folder / "config.yaml").symlink_to("..data/config.yaml")
+        async with started(folder, "") as proxy:
+            version("..2026_02", config(server.url, FROZEN))
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            proxy.process.terminate()
-            await proxy.line("stopping: serving on until it is quiet")
-            # The agent, which got the signal too, may still ask.
-            assert "result" in (await ask(proxy.port, post(call("get_user")))).json
-            assert (await proxy.admin("/ready")).status == 200
-            assert await proxy.process.wait() == 0
-            assert 1.9 < loop.time() - begun < 4
-            await proxy.line("stopped")
-
-    test()
+            await proxy.line("configuration in force")
+            assert loop.time() - begun < 2
+            reply = await ask(proxy.port, post(call("get_user")))
+            assert "frozen" in reply.json["result"]["content"][0]["text"]
 
 
-def test_a_call_under_way_is_waited_for(tmp_path: Path) -> None:
+async def overtaken(folder: Path) -> None:
+    """What is under way ends under the configuration that let it go."""
     go = asyncio.Event()
 
     async def script(_: Received, peer: Peer) -> None:
         await go.wait()
         await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
 
-    @run
-    async def test() -> None:
-        async with fronted(tmp_path) as (server, proxy):
-            server.script = script
-            async with connected(proxy.port) as wire:
-                await wire.send(post(call("get_user")))
-                await within(lambda: server.received, "the call at the server")
-                proxy.process.send_signal(signal.SIGINT)
-                await proxy.line("stopping: serving on until it is quiet")
-                go.set()
-                assert (await wire.reply()).json["result"] == {}
-                assert await proxy.process.wait() == 0
-
-    test()
+    async with fronted(folder) as (server, proxy):
+        server.script = script
+        async with connected(proxy.port) as wire:
+            await wire.send(post(call("get_user")))
+            await within(lambda: server.received, "the call at the server")
+            proxy.write(config(server.url, FROZEN))
+            await proxy.line("configuration in force")
+            go.set()
+            assert (await wire.reply()).json["result"] == {}
 
 
-def test_the_grace_period_ends_the_wait(tmp_path: Path) -> None:
+def test_it_reloads(tmp_path: Path) -> None:
+    together(tmp_path, edited, swapped, overtaken)
+
+
+async def quiet(folder: Path) -> None:
+    """It ends two seconds after the last request, which it still answers."""
+    async with fronted(folder) as (_, proxy):
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        proxy.process.terminate()
+        await proxy.line("stopping: serving on until it is quiet")
+        # The agent, which got the signal too, may still ask.
+        assert "result" in (await ask(proxy.port, post(call("get_user")))).json
+        assert (await proxy.admin("/ready")).status == 200
+        assert await soon(proxy.process.wait(), "its end") == 0
+        assert loop.time() - begun > 1.9
+        await proxy.line("stopped")
+
+
+async def busy(folder: Path) -> None:
+    """A call under way is waited for."""
+    go = asyncio.Event()
+
+    async def script(_: Received, peer: Peer) -> None:
+        await go.wait()
+        await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
+
+    async with fronted(folder) as (server, proxy):
+        server.script = script
+        async with connected(proxy.port) as wire:
+            await wire.send(post(call("get_user")))
+            await within(lambda: server.received, "the call at the server")
+            proxy.process.send_signal(signal.SIGINT)
+            await proxy.line("stopping: serving on until it is quiet")
+            go.set()
+            assert (await wire.reply()).json["result"] == {}
+            assert await soon(proxy.process.wait(), "its end") == 0
+
+
+async def impatient(folder: Path) -> None:
+    """The grace period ends the wait for a call that does not end."""
+
     async def script(_: Received, peer: Peer) -> None:
         await peer.gone.wait()
 
-    @run
-    async def test() -> None:
-        env = {"THOUGHTGATE_GRACE_SECONDS": "6"}
-        async with fronted(tmp_path, env=env) as (server, proxy):
-            server.script = script
-            async with connected(proxy.port) as wire:
-                await wire.send(post(call("get_user")))
-                await within(lambda: server.received, "the call at the server")
-                begun = asyncio.get_running_loop().time()
-                proxy.process.terminate()
-                with pytest.raises(Cut):
-                    await wire.reply()
-                assert await proxy.process.wait() == 0
-                assert asyncio.get_running_loop().time() - begun < 4
-                await within(server.connections[-1].gone.is_set, "the end at the server")
+    async with fronted(folder, env={"THOUGHTGATE_GRACE_SECONDS": "6"}) as (server, proxy):
+        server.script = script
+        async with connected(proxy.port) as wire:
+            await wire.send(post(call("get_user")))
+            await within(lambda: server.received, "the call at the server")
+            proxy.process.terminate()
+            with pytest.raises(Cut):
+                await wire.reply()
+            assert await soon(proxy.process.wait(), "its end", 6) == 0
+            await within(server.connections[-1].gone.is_set, "the end at the server")
 
-    test()
+
+def test_it_drains(tmp_path: Path) -> None:
+    together(tmp_path, quiet, busy, impatient)
 
 
 def test_the_same_port_on_both_kinds_of_address(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Wire:
         with contextlib.suppress(Cut, TimeoutError):
             while count is None or len(found) < count:
                 reply = self.reply()
-                found.append(await (asyncio.wait_for(reply, 0.1) if count is None else reply))
+                found.append(await (asyncio.wait_for(reply, 0.05) if count is None else reply))
         return found
 
     async def closed(self) -> None:

@@ -13,6 +13,9 @@ from tests.awaiting import run, within
 from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, polite
 from tests.proxy.running import RULES, Proxy, World, config, started, world
 from tests.proxy.wire import Reply, ask, call, connected, post
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.upstream import client, connection
 
 BODY = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -158,13 +161,27 @@ def test_a_server_that_closes_soon_is_believed(gate: World) -> None:
     gate.run(test)
 
 
-def test_a_connection_idle_for_long_is_closed_by_us(gate: World) -> None:
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        await asked(server, proxy, polite)
-        peer = server.connections[server.received[0].connection]
-        await within(peer.gone.is_set, "the end of the idle connection", 12)
+def test_a_connection_idle_for_long_is_closed_by_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (connection, client):
+        monkeypatch.setattr(module, "IDLE_SECONDS", 0.1)
 
-    gate.run(test)
+    @run
+    async def test() -> None:
+        async with FakeMcpServer() as server:
+            source = Source(id="up", url=server.url)
+            upstream = client.Upstream(source, tmp_path, {})
+            body = call("get_user")
+            reply = await upstream.send(Permit(source, "POST", "/", body), [])
+            assert reply.status == 200
+            await within(server.connections[0].gone.is_set, "the end of the idle connection")
+            other = Source(id="other", url=server.url)
+            with pytest.raises(ValueError, match="a permit for `other`"):
+                await upstream.send(Permit(other, "POST", "/", body), [])
+            upstream.close()
+
+    test()
 
 
 def test_a_reply_before_the_request_was_read_ends_the_connection(tmp_path: Path) -> None:
