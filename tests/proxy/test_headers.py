@@ -31,7 +31,7 @@ def refused(*pairs: tuple[str, str], loopback_only: bool = True) -> int:
 
 @pytest.mark.parametrize(
     "name",
-    ["mcp-method", "mcp-name", "mcp-session-id", "mcp-protocol-version", "mcp-param-x", "accept",
+    ["mcp-method", "mcp-name", "mcp-session-id", "mcp-protocol-version", "mcp-param-x",
      "authorization", "content-type", "content-encoding", "last-event-id", "origin"],
 )  # fmt: skip
 def test_a_header_that_decides_something_stands_once(name: str) -> None:
@@ -41,7 +41,7 @@ def test_a_header_that_decides_something_stands_once(name: str) -> None:
     assert refused((name, value), ("x-other", "y"), (name, "z")) == 400
 
 
-@pytest.mark.parametrize("name", ["cookie", "x-custom", "accept-language", "traceparent"])
+@pytest.mark.parametrize("name", ["cookie", "accept", "x-custom", "accept-language", "traceparent"])
 def test_any_other_header_may_stand_twice(name: str) -> None:
     check((name, "a"), (name, "b"))
 
@@ -203,6 +203,10 @@ def test_a_notification_can_be_contradicted_as_well() -> None:
     assert headers.mismatch(sent(("mcp-method", "notifications/progress")), note) is None
 
 
+def test_a_name_says_nothing_of_a_message_that_has_none() -> None:
+    assert headers.mismatch(sent(("mcp-name", "x")), request("tools/list")) is None
+
+
 def test_a_version_that_differs_from_the_body_is_told() -> None:
     assert headers.mismatch(sent(("mcp-protocol-version", "2026-07-28")), CALL) is None
     assert headers.mismatch(sent(("mcp-protocol-version", "2025-11-25")), CALL) is not None
@@ -238,8 +242,9 @@ def test_a_reply_keeps_its_headers_but_those_between_two_hops() -> None:
         ("x-hop", "1"), ("keep-alive", "timeout=5"), ("mcp-session-id", "s"),
         ("www-authenticate", "Bearer"), ("set-cookie", "a"), ("set-cookie", "b"),
         ("transfer-encoding", "chunked"),
+        ("proxy-authenticate", "Basic"),
     ]  # fmt: skip
-    kept = [given[0], given[1], *given[5:9]]
+    kept = [given[0], given[1], *given[5:9], given[10]]
     assert headers.downstream(given, same_body=True) == kept
     assert headers.downstream(given, same_body=False) == [kept[0], *kept[2:]]
 
@@ -252,3 +257,4 @@ def test_a_reply_keeps_its_headers_but_those_between_two_hops() -> None:
 def test_a_client_says_that_it_takes_events(accept: str, accepts: bool) -> None:
     assert headers.accepts_events(sent(("accept", accept))) is accepts
     assert not headers.accepts_events(sent())
+    assert headers.accepts_events(sent(("accept", accept), ("accept", "text/event-stream")))

@@ -20,9 +20,7 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 _OURS = frozenset({"accept-encoding", "content-encoding", "content-length", "host", "origin"})
-_ONCE = frozenset(
-    {"accept", "authorization", "content-encoding", "content-type", "last-event-id", "origin"}
-)
+_ONCE = frozenset({"authorization", "content-encoding", "content-type", "last-event-id", "origin"})
 _MATTER = frozenset({"accept", "authorization", "host", "last-event-id"})
 _NAMED_BY = {"resources": "uri", "tasks": "taskId"}
 _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
@@ -74,8 +72,12 @@ def check_json(request: HttpRequest) -> None:
 
 def accepts_events(request: HttpRequest) -> bool:
     """Whether the client can take an event stream."""
-    kinds = (request.header("accept") or "").split(",")
-    return any(kind.partition(";")[0].strip().lower() == EVENT_STREAM for kind in kinds)
+    # A list may stand in several lines (RFC 9110, section 5.3), and some clients write it so.
+    lines = [value for name, value in request.headers if name == "accept"]
+    return any(
+        kind.partition(";")[0].strip().lower() == EVENT_STREAM
+        for kind in ",".join(lines).split(",")
+    )
 
 
 def mismatch(request: HttpRequest, message: Request | Notification) -> str | None:
