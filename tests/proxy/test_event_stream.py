@@ -136,7 +136,7 @@ def test_after_a_long_event_the_next_is_whole_again() -> None:
     "unit", [b"x", b"\r\n", b"\n", b"data: a\n", b"\r", b": x\n\n", b"\rx", b"data:\n"]
 )
 def test_a_stream_made_to_be_slow_is_cut_in_a_moment(size: int, unit: bytes) -> None:
-    stream = unit * ((LIMIT // 2 if size > 1 else 32 * 1024) // len(unit))
+    stream = unit * ((LIMIT // 4 if size > 1 else 16 * 1024) // len(unit))
     splitter = Splitter(2 * LIMIT)
     begun = time.process_time()
     for start in range(0, len(stream), size):

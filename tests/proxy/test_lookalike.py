@@ -27,7 +27,7 @@ def test_a_key_looks_like_another_in_other_letters_and_with_what_cannot_be_seen(
 @pytest.mark.parametrize(
     ("key", "other"),
     [("ıd", "id"), ("İd", "id"), ("argument\u017f", "arguments"), ("to\u212aen", "token"),
-     ("ref\ufb01", "reffi"), ("straße", "STRASSE"), ("I\u0307d", "id")],
+     ("ref\ufb01", "reffi"), ("straße", "STRASSE"), ("ß\u0301", "S\u015b"), ("I\u0307d", "id")],
 )  # fmt: skip
 def test_letters_that_some_language_folds_to_ascii_look_like_it(key: str, other: str) -> None:
     assert fold(key) == fold(other)
@@ -73,7 +73,7 @@ def test_twins_are_found_at_any_depth() -> None:
 @pytest.mark.parametrize(
     "keys",
     [
-        ["a" + "\u0301\u0327" * 250_000],
+        ["a" + "\u0301\u0327" * 30_000],
         ["a" + "\u0301\u0327" * 127 + str(n) for n in range(1000)],
         ["\ufdfa" * 300_000],
         ["\u200b" * 300_000 + "name"],

@@ -167,6 +167,12 @@ def test_a_listing_that_cannot_be_understood_becomes_an_error(data: bytes) -> No
         assert message["id"] in (1, None)
 
 
+def test_a_replayed_listing_is_known_however_its_key_is_written() -> None:
+    for key in ("tools", "t\\u006fols"):
+        stream = f'data: {{"id":1,"result":{{"{key}":[{{"name":"hidden"}}]}}}}\n\n'.encode()
+        assert Client(listens=True).messages(stream)[0]["result"] == {"tools": []}
+
+
 def test_what_is_no_listing_is_replayed_however_it_is_written() -> None:
     stream = b'data: {"id":1,"id":1,"result":{}}\n\ndata: not json\n\n' + sse(result(3, x="y"))
     assert Client(listens=True).receives(stream) == stream
@@ -231,7 +237,7 @@ def test_a_stream_that_dies_after_part_of_a_long_event_is_seen_to_be_cut() -> No
 
 
 def test_a_line_of_a_long_events_data_is_no_event_id() -> None:
-    pieces = [b"data: " + b"x" * (2 << 20), b"\nx", b"id: 1\n" + b"y" * (2 << 20)]
+    pieces = [b"data: " + b"x" * (2 << 20) + b"id:", b" 1\n" + b"y" * (2 << 20)]
     with pytest.raises(ReplyCut):
         Client(1).receives(*pieces, cut=True)
 

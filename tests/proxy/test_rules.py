@@ -97,7 +97,7 @@ def test_the_name_of_a_tool_is_no_uri() -> None:
 
 def test_names_that_an_agent_makes_up_do_not_fill_the_memory() -> None:
     some = rules({"match": "n*", "action": "forward"})
-    for n in range(10_000):
+    for n in range(5000):
         some.apply(Kind.TOOL, f"n{n}")
         some.apply(Kind.RESOURCE, f"u:{n}" + "x" * 4000)
     held = sum(len(name) for _, name in some._seen)

@@ -129,7 +129,7 @@ def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH)
         raise Malformed(f"the batch has {len(value)} messages, allowed are {max_batch}")
     members = tuple(map(_message, value))
     ids = [member.id for member in members if isinstance(member, Request)]
-    if len(set(map(_typed, ids))) != len(ids):
+    if len(set(ids)) != len(ids):
         raise Malformed("two requests of the batch have the same id")
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
     return Batch(tuple(zip(members, map(bytes, raws), strict=True)))
@@ -280,10 +280,6 @@ def _name(value: Any, key: str, longest: int, id: Id) -> str:
 def _no_lookalike(value: dict[str, Any], where: str, id: Id | None = None) -> None:
     if found := _KEYS[where].impostor(value):
         raise Malformed(f"the key {_shown(found[0])} in {where} looks like `{found[1]}`", id=id)
-
-
-def _typed(id: Id) -> tuple[type, Id]:
-    return type(id), id
 
 
 def _shown(value: Any) -> str:
