@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from thoughtgate_proxy import explain
 from thoughtgate_proxy.config_file import Loaded, load, load_text
 from thoughtgate_proxy.core.config import Config, ConfigRefused
 
@@ -15,11 +16,23 @@ DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """The command's exit code: 0 good, 1 refused, 2 wrong usage (raised by argparse)."""
+    """The command's exit code: 0 good, 1 refused, 2 wrong usage (raised by argparse).
+
+    `explain` has more of them: `explain.EXIT`.
+    """
     environ = os.environ if environ is None else environ
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    late = options.command == "explain" and options.name is None and len(more) == 1
+    if late and not more[0].startswith("-"):
+        # Before 3.12.7 argparse ends METHOD [NAME] at the first option that stands between them.
+        options.name = more.pop()
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     if options.command == "check":
         return _check(options.file, environ)
+    if options.command == "explain":
+        return _explain(options, environ)
     if options.command == "schema":
         return _schema()
     # Only now, as it brings the network's libraries, and `check` is to answer at once.
@@ -48,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what is wrong with a configuration, without the network"
     )
     check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
+    explain.add_options(
+        commands.add_parser("explain", help="say what would become of a call, and why, offline")
+    )
     commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     return parser
 
@@ -62,23 +78,40 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _check(file: str, environ: Mapping[str, str]) -> int:
-    path = Path(file)
+def _load(file: str, environ: Mapping[str, str]) -> Loaded | None:
+    """The configuration, or None after saying every mistake."""
     try:
         if file == "-":
-            loaded = load_text(sys.stdin.buffer.read(), "<stdin>", Path(), environ)
-        else:
-            loaded = load(path, environ)
+            return load_text(sys.stdin.buffer.read(), "<stdin>", Path(), environ)
+        return load(Path(file), environ)
     except ConfigRefused as refused:
         for mistake in refused.mistakes:
             print(mistake, file=sys.stderr)
         count = len(refused.mistakes)
         print(f"{count} mistake{'s' if count != 1 else ''}", file=sys.stderr)
+        return None
+
+
+def _check(file: str, environ: Mapping[str, str]) -> int:
+    loaded = _load(file, environ)
+    if loaded is None:
         return 1
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(summary(loaded))
     return 0
+
+
+def _explain(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    loaded = _load(options.file, environ)
+    if loaded is None:
+        return 1
+    try:
+        code, text = explain.run(options, loaded)
+    except explain.UsageError as error:
+        options.refuse(str(error))
+    print(text, file=sys.stderr if code == explain.BAD_ARGUMENTS else sys.stdout)
+    return code
 
 
 def _schema() -> int:

@@ -23,13 +23,15 @@ class Loaded:
     """A configuration that was accepted.
 
     `digest`: SHA-256, in hex, of all bytes that went in: the file, the Cedar files with their
-    names, the schema. Values of variables are not part of it.
+    names, the schema. Values of variables are not part of it. `lines`: where each place of the
+    file is written, as `FILE:LINE`.
     """
 
     config: Config
     policies: CedarPolicies
     digest: str
     warnings: tuple[Mistake, ...]
+    lines: Mapping[Place, str]
 
 
 class _UnreadableError(Exception):
@@ -114,7 +116,8 @@ def _load(
                 digest.update(b"\0schema\0%b\0%b" % (os.fsencode(shown), raw))
                 schema = CedarText(shown, str(folder / shown), raw.decode())
     config, policies, warnings = finished(reading, texts, schema)
-    return Loaded(config, policies, digest.hexdigest(), warnings)
+    lines = {place: f"{name}:{mark.line}" for place, mark in reading.findings.marks.items()}
+    return Loaded(config, policies, digest.hexdigest(), warnings, lines)
 
 
 def _matching(
