@@ -168,7 +168,12 @@ def test_an_error_of_cedars_is_told(said: Any) -> None:
     code, lines = said(CEDAR, "tools/call", "pay", "--arguments", '{"amount": null}')
     assert code == 3
     assert lines[-1].startswith("deny: Cedar could not decide: ")
-    assert "`small`" in lines[-1]
+    assert "policy `small`" in lines[-1]
+    assert lines[4].endswith("(c.yaml:9)")
+    gold = ["--namespace", "agents", "--label", "tier=gold"]
+    errs = CEDAR.replace('Action::"Approve"', 'Action::"Forward"')
+    code, lines = said(errs, "tools/call", "pay", "--arguments", '{"amount": null}', *gold)
+    assert (code, lines[4][-12:]) == (3, "  (c.yaml:9)")
 
 
 def test_a_policy_that_asks_for_an_approval_without_a_workflow_denies(said: Any) -> None:

@@ -163,7 +163,7 @@ class Explainer:
         at = tuple(
             f"{policy.file}:{policy.line}"
             for policy in self.policies.policies
-            if policy.id in decision.policies
+            if _had_a_say(policy.id, decision)
         )
         return Step("cedar", verdict, decision.reason, at)
 
@@ -191,6 +191,13 @@ _VERDICTS = {
     Action.APPROVE: Verdict.ASKS,
     Action.POLICY: Verdict.ASKS,
 }
+
+
+def _had_a_say(policy: str, decision: Decision) -> bool:
+    """Whether the policy determined Cedar's answer, or is the one that it could not evaluate."""
+    if decision.errors:
+        return any(f"policy `{policy}`" in error for error in decision.errors)
+    return policy in decision.policies
 
 
 def _asked(workflow: Workflow) -> str:
