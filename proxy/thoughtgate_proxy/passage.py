@@ -170,17 +170,13 @@ class Passage:
         if body is None:
             text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
             return self._failed(502, text, asked)
-        status = reply.status
-        if not (body or expected.listing):
-            body = _array(ours)  # nothing of what was sent has an answer of the server's
-        else:
-            body = replies.listing(body, expected) if expected.listing else body
-            body = _array([*listings.members(body), *ours]) if ours else body
-        if ours:
-            status = 200
+        if expected.listing:
+            body = replies.listing(body, expected)
+        if ours:  # which are all where nothing of what was sent has an answer of the server's
+            body = _array([*listings.members(body), *ours])
         same = [(k, v) for k, v in reply.headers if k not in ("content-encoding", "content-type")]
         passed = headers.downstream(same, same_body=False)
-        return HttpReply(status, [*passed, *_JSON], body)
+        return HttpReply(200 if ours else reply.status, [*passed, *_JSON], body)
 
     def _expected(self, asked: Sequence[Request] | None) -> Expected:
         visibility, metrics = self._gate.visibility(self.source), self._record.metrics

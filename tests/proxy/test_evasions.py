@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fakes.mcp_server import FakeMcpServer, callable_names, polite
+from tests.fakes.mcp_server import FakeMcpServer, callable_names, dumps, polite
 from tests.proxy.running import Proxy, World, world
 from tests.proxy.wire import Reply, ask, call, connected, post
 
@@ -320,6 +320,33 @@ def test_a_batch_of_refusals_alone_is_not_sent(gate: World) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         (reply,) = await attempt(server, proxy, post(b"[" + BAD + b"]"))
         assert reply.json[0]["result"]["isError"] is True
+        assert len(server.received) == 1, "only the fence"
+
+    gate.run(test)
+
+
+NOTE = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+MANY = {"notifications": {"resourceSubscriptions": [f"file:///{n}" for n in range(101)]}}
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        ("`Mcp-Method` differs", post(NOTE, "Mcp-Method: tools/call")),
+        ("the body is a batch", post(b"[" + GOOD + b"]", "Mcp-Name: get_user")),
+        ("the body is a batch", post(b"[" + GOOD + b"]", "Mcp-Method: tools/call")),
+        ("no batches", post(b"[" + GOOD + b"]", "MCP-Protocol-Version: 2025-06-18")),
+        # Each of them is a line of the log, which must not overflow within one request.
+        ("names 101 resources", post(dumps({
+            "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": MANY}))),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_its_kind_of_message_is_refused(
+    gate: World, words: str, data: bytes
+) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        (reply,) = await attempt(server, proxy, data)
+        assert words in reply.json["error"]["message"]
         assert len(server.received) == 1, "only the fence"
 
     gate.run(test)

@@ -190,6 +190,17 @@ async def test_a_mistake_of_ours_is_an_answer_with_words() -> None:
         assert watch.breaks == ["LookupError('a secret')"]
 
 
+@run
+async def test_a_connection_that_breaks_in_our_hands_is_just_closed() -> None:
+    async def broken(_: HttpRequest) -> HttpReply:
+        raise ConnectionResetError
+
+    async with listening(broken) as (port, watch, _):
+        with pytest.raises(Cut):
+            await ask(port, post(b"{}"))
+        assert not watch.breaks
+
+
 async def of(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
     for piece in pieces:
         if isinstance(piece, Exception):

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -148,6 +149,38 @@ def test_a_connection_that_the_server_closed_while_idle_is_not_used(gate: World)
             assert (await asked(server, proxy, polite)).status == 200
 
     gate.run(test)
+
+
+@pytest.mark.parametrize("end", ["closed", "garbage", "expired", "none"])
+def test_a_connection_is_usable_while_nothing_came_and_not_for_long(end: str) -> None:
+    """The server's end of it is a plain socket, so that the loop cannot have seen what it did."""
+
+    @run
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        freed: list[connection.Connection] = []
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            _, ours = await loop.create_connection(
+                lambda: connection.Connection(freed.append), *listener.getsockname()
+            )
+            theirs, _ = listener.accept()
+        with theirs:
+            asking = asyncio.create_task(ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0))
+            theirs.sendall(WHOLE.replace(b"Content-Type", b"Keep-Alive: timeout=9\r\nContent-Type"))
+            assert (await asking).body == BODY
+            assert freed == [ours]
+            assert ours.usable()
+            match end:
+                case "closed":
+                    theirs.shutdown(socket.SHUT_RDWR)
+                case "garbage":
+                    theirs.sendall(b"x")
+                case "expired":
+                    ours._idle_until = loop.time()
+            assert ours.usable() is (end == "none")
+            ours.abort()
+
+    test()
 
 
 def test_a_server_that_closes_soon_is_believed(gate: World) -> None:
