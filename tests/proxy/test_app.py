@@ -242,6 +242,9 @@ async def busy(folder: Path) -> None:
             await within(lambda: server.received, "the call at the server")
             proxy.process.send_signal(signal.SIGINT)
             await proxy.line("stopping: serving on until it is quiet")
+            loop = asyncio.get_running_loop()
+            begun = loop.time()
+            await within(lambda: loop.time() - begun > 2.3, "more than the quiet that it waits for")
             go.set()
             assert (await wire.reply()).json["result"] == {}
             assert await soon(proxy.process.wait(), "its end") == 0
