@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conformance.measured import Measured
 from tests.conformance.packages import Node, Unavailable, node
 from tests.conformance.world import World, opened
 
@@ -31,3 +32,9 @@ def world(packages: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             yield World(packages, runner, servers)
         finally:
             runner.run(opening.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def measured(world: World) -> Measured:
+    """All results, each made when it is first asked for."""
+    return Measured(world)

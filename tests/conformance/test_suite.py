@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conformance import suite
+from tests.conformance.measured import Measured
 from tests.conformance.suite import Verdicts
-from tests.conformance.world import World
 
 PASSED = {"2025-03-26": 3, "2025-06-18": 56, "2025-11-25": 84, "2026-07-28": 196}
 """How many checks pass directly, and none fails: with fewer the comparison would say little."""
@@ -12,8 +12,7 @@ PASSED = {"2025-03-26": 3, "2025-06-18": 56, "2025-11-25": 84, "2026-07-28": 196
 
 def alike(direct: Verdicts, through: Verdicts) -> None:
     """Fail with the suite's own words where the two differ."""
-    lost = direct.checks - through.checks
-    new = through.checks - direct.checks
+    lost, new = direct.checks - through.checks, through.checks - direct.checks
     assert not lost, f"lost through the proxy: {lost}; {through.reasons}"
     assert not new, f"only through the proxy: {new}; {through.reasons}"
     assert direct.told.keys() == through.told.keys()
@@ -21,26 +20,18 @@ def alike(direct: Verdicts, through: Verdicts) -> None:
 
 @pytest.mark.parametrize("revision", suite.SELECTIONS)
 def test_each_check_of_a_revision_has_the_same_verdict_with_and_without(
-    world: World, revision: str
+    measured: Measured, revision: str
 ) -> None:
-    selection = suite.SELECTIONS[revision]
-    direct, through = world.both("fixture", lambda url: suite.run(world.node, url, *selection))
+    direct, through = measured.verdicts(revision)
     assert direct.count("SUCCESS") == PASSED[revision], direct.reasons
     assert not direct.reasons
     alike(direct, through)
 
 
-def test_what_the_suite_has_for_later_revisions_holds_for_2025_03_26_as_well(world: World) -> None:
-    async def forced(url: str) -> Verdicts:
-        run = [
-            await suite.run(
-                world.node, url, "--scenario", name, "--spec-version", "2025-03-26", "--force"
-            )
-            for name in suite.FORCED
-        ]
-        return sum(run[1:], run[0])
-
-    direct, through = world.both("fixture", forced)
+def test_what_the_suite_has_for_later_revisions_holds_for_2025_03_26_as_well(
+    measured: Measured,
+) -> None:
+    direct, through = measured.forced()
     assert direct.scenarios == set(suite.FORCED)
     assert not direct.reasons
     alike(direct, through)

@@ -86,8 +86,8 @@ def filled(schema: dict[str, Any]) -> dict[str, Any]:
 def _value(asked: dict[str, Any]) -> Any:
     if "enum" in asked:
         return asked["enum"][0]
-    if "oneOf" in asked:
-        return asked["oneOf"][0]["const"]
+    if choices := asked.get("oneOf") or asked.get("anyOf"):
+        return choices[0]["const"]
     if "format" in asked:
         formats = {"email": "ada@example.com", "uri": "https://example.com/", "date": "1815-12-10"}
         return formats.get(asked["format"], "1815-12-10T00:00:00Z")
@@ -97,7 +97,7 @@ def _value(asked: dict[str, Any]) -> Any:
         case "integer" | "number":
             return asked.get("minimum", 1)
         case "array":
-            return []
+            return [_value(asked.get("items", {}))]
     return "Ada"
 
 

@@ -48,12 +48,13 @@ function part(block) {
 
 function value(asked) {
   if (asked.enum) return asked.enum[0];
-  if (asked.oneOf) return asked.oneOf[0].const;
+  const choices = asked.oneOf ?? asked.anyOf;
+  if (choices) return choices[0].const;
   const formats = { email: 'ada@example.com', uri: 'https://example.com/', date: '1815-12-10' };
   if (asked.format) return formats[asked.format] ?? '1815-12-10T00:00:00Z';
   if (asked.type === 'boolean') return true;
   if (asked.type === 'integer' || asked.type === 'number') return asked.minimum ?? 1;
-  return asked.type === 'array' ? [] : 'Ada';
+  return asked.type === 'array' ? [value(asked.items ?? {})] : 'Ada';
 }
 
 /** The client's answers to the server's questions. */
