@@ -244,7 +244,8 @@ async def busy(folder: Path) -> None:
             await proxy.line("stopping: serving on until it is quiet")
             loop = asyncio.get_running_loop()
             begun = loop.time()
-            await within(lambda: loop.time() - begun > 3.2, "more than the quiet that it waits for")
+            await within(lambda: loop.time() - begun > 2.3, "more than the quiet that it waits for")
+            assert (await proxy.admin("/ready")).status == 200
             go.set()
             assert (await wire.reply()).json["result"] == {}
             assert await soon(proxy.process.wait(), "its end") == 0
