@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -36,6 +37,8 @@ from thoughtgate_proxy.upstream.credentials import CredentialMissing
 # After SIGTERM: the agent may still be working for as long as it goes on asking.
 _QUIET_SECONDS = 2.0
 _RESERVE_SECONDS = 5.0
+# Correlation ids need to be unique, not secret.
+_PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
@@ -134,13 +137,13 @@ class _Process:
     def begun(self) -> None:
         """A request began."""
         self._active += 1
-        self._metrics.connections.inc()
+        self._metrics.connections += 1
 
     def ended(self, seconds: float) -> None:
         """A request ended, its reply included."""
         self._active -= 1
         self._last_request = asyncio.get_running_loop().time()
-        self._metrics.connections.dec()
+        self._metrics.connections -= 1
         self._metrics.request_seconds.observe(seconds)
 
     def refused(self, status: int, reason: str) -> None:
@@ -196,8 +199,7 @@ class _Process:
         self._mark(loaded)
 
     def _mark(self, loaded: Loaded) -> None:
-        self._metrics.config_info.clear()
-        self._metrics.config_info.labels(loaded.digest).set(1)
+        self._metrics.config = loaded.digest
         for warning in loaded.warnings:
             self._log.event("configuration warning", Level.WARNING, warning=str(warning))
 
@@ -218,7 +220,7 @@ class _Process:
         )
 
     def _exposition(self) -> bytes:
-        self._metrics.reload_ok.set(0 if self._reloader.mistakes else 1)
+        self._metrics.reload_ok = not self._reloader.mistakes
         return self._metrics.text()
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -230,4 +232,4 @@ class _Process:
 
 
 def _new_id() -> str:
-    return os.urandom(8).hex()
+    return f"{_PROCESS}{next(_NUMBERS):08x}"

@@ -99,7 +99,7 @@ class Judge:
         correlation = self._new_id()
         if self._record.log.stuck:
             text = "the log cannot be written, and no call goes unlogged: try again later"
-            self._record.metrics.errors.labels("log_stuck", read.method).inc()
+            self._record.metrics.errors.inc("log_stuck", read.method)
             return Answered(503, answers.error(read.id, answers.OVERLOADED, text))
         judged = tuple(
             self._settled(decision, alone) for decision in self._gate.judge(source, read, now)

@@ -42,6 +42,7 @@ class Log:
         self._poll.register(fd, select.POLLOUT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
+        self._second, self._written = -1, ""
 
     @property
     def stuck(self) -> bool:
@@ -58,8 +59,9 @@ class Log:
         """Write one line whatever the level: a decision is not a matter of verbosity."""
         if len(self._waiting) >= 2 * self._limit:
             return
-        line = {"time": _written(self._now()), "level": level.name.lower(), "message": message}
-        self._waiting += orjson.dumps(line | facts, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        line = {"level": level.name.lower(), "message": message, **facts}
+        text = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        self._waiting += b'{"time":"%b",%b' % (self._time(), text[1:])
         if self._loop is None:
             try:
                 self._loop = asyncio.get_running_loop()
@@ -73,6 +75,14 @@ class Log:
     def flush(self) -> None:
         """Write what can be written at once; for the end of the process."""
         self._drain()
+
+    def _time(self) -> bytes:
+        """ISO 8601 in UTC, to the millisecond; all but those are the same for a whole second."""
+        second, thousandth = divmod(int(self._now() * 1000), 1000)
+        if second != self._second:
+            self._second = second
+            self._written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._written}.{thousandth:03d}Z".encode()
 
     def _write(self) -> None:
         self._scheduled = False
@@ -88,10 +98,3 @@ class Log:
             except OSError:
                 return  # full, or the disk is, or the reader is gone: stuck, and tried again
             del self._waiting[:written]
-
-
-def _written(seconds: float) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + (
-        f"{int(seconds * 1000) % 1000:03d}Z"
-    )

@@ -67,7 +67,7 @@ class Record:
         if trace:
             facts["traceparent"] = trace
         self.log.always("decision", **facts)
-        self.metrics.decisions.labels(decision.gate.value, decision.outcome.value).inc()
+        self.metrics.decisions.inc(decision.gate.value, decision.outcome.value)
 
     def refused(
         self, correlation: str, status: int, reason: str, method: str | None = None
@@ -77,13 +77,13 @@ class Record:
         if method is not None:
             facts["method"] = method[:100]
         self.log.always("refused", Level.WARNING, **facts)
-        self.metrics.errors.labels(f"http_{status}", known_method(method or "")).inc()
+        self.metrics.errors.inc(f"http_{status}", known_method(method or ""))
 
     def upstream_failed(self, source: str, method: str, reason: str, kind: str) -> None:
         """Log and count a server that gave no reply, or none that can be passed on."""
         facts = {"source": source, "method": method, "reason": reason, "kind": kind}
         self.log.event("upstream failed", Level.WARNING, **facts)
-        self.metrics.errors.labels(kind, known_method(method) if method else "").inc()
+        self.metrics.errors.inc(kind, known_method(method) if method else "")
 
     def broken(self, correlation: str, error: BaseException) -> None:
         """Log and count a mistake of ours, with where it happened and no data of anybody's."""
@@ -94,7 +94,7 @@ class Record:
             "internal error", Level.ERROR,
             error=type(error).__name__, place=place, correlation_id=correlation, **self._who,
         )  # fmt: skip
-        self.metrics.errors.labels("internal", "").inc()
+        self.metrics.errors.inc("internal", "")
 
     def hint_path(self, source: str) -> None:
         """Say once for each source that its server knows nothing at the root."""
