@@ -1,6 +1,6 @@
 """The memory that all buffered bodies share: one hostile body must not kill the gate."""
 
-import resource
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-_STATM = Path("/proc/self/statm")
+_STATUS = Path("/proc/self/status")
 _WITHOUT_LIMIT = 64 << 20
 # Version 1 says "no limit" with a number beyond any machine.
 _NO_LIMIT = 1 << 60
@@ -56,15 +56,19 @@ class Share:
         self._charged = 0
 
 
-def total(limits: Sequence[Path] = _LIMITS, statm: Path = _STATM) -> int:
-    """Half of what the cgroup leaves beyond the memory that is resident now, in bytes."""
+def total(limits: Sequence[Path] = _LIMITS, status: Path = _STATUS) -> int:
+    """Half of what the cgroup leaves beyond our own memory as it is now, in bytes.
+
+    Only anonymous memory counts: the pages of programs and libraries, nearly half of what is
+    resident, are given up by the kernel before anything is killed.
+    """
     for file in limits:
         try:
             text = file.read_text("ascii").strip()
-            pages = int(statm.read_text("ascii").split()[1])
+            own = re.search(r"^RssAnon:\s+(\d+) kB$", status.read_text("ascii"), re.MULTILINE)
         except (OSError, ValueError):
             continue
-        if text.isdecimal() and int(text) < _NO_LIMIT:
-            return max(0, int(text) - pages * resource.getpagesize()) // 2
+        if own and text.isdecimal() and int(text) < _NO_LIMIT:
+            return max(0, int(text) - int(own[1]) * 1024) // 2
         return _WITHOUT_LIMIT
     return _WITHOUT_LIMIT
