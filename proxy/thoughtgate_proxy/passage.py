@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
 from thoughtgate_proxy.core.message import Request
 from thoughtgate_proxy.core.methods import LISTINGS
@@ -28,9 +29,16 @@ class Passage:
     """One request on its way through; its configuration is the one that judged it."""
 
     def __init__(
-        self, gate: Gatekeeper, upstream: Upstream, where: Route, http: HttpRequest, record: Record
+        self,
+        gate: Gatekeeper,
+        upstream: Upstream,
+        where: Route,
+        http: HttpRequest,
+        head: Head,
+        record: Record,
     ) -> None:
         self._gate, self._upstream, self._http, self._record = gate, upstream, http, record
+        self._head = head
         self.source, self._target = where.source, where.target
 
     async def post(
@@ -57,15 +65,18 @@ class Passage:
     async def _answer(
         self, reply: UpstreamReply, asked: Sequence[Request], ours: Sequence[bytes]
     ) -> HttpReply:
-        expected = self._expected(asked)
         kind = headers.media_type(reply.header("content-type"))
+        listing = any(request.method in LISTINGS for request in asked)
+        if not listing and not ours and kind != headers.EVENT_STREAM:
+            return _as_it_is(reply)
+        expected = self._expected(asked)
         if expected.filters and (told := _opaque(reply)) is not None:
             reply.close()
             return self._failed(502, told, asked)
         if kind == headers.EVENT_STREAM:
             return _stream(reply, replies.events(_pieces(reply.body), expected, ours))
-        listing = expected.listing and (kind == headers.JSON or reply.status < 300)
-        if listing or (ours and reply.status < 300):
+        readable = kind == headers.JSON or reply.status < 300
+        if (listing and readable) or (ours and reply.status < 300):
             return await self._whole(reply, expected, asked, ours)
         return _as_it_is(reply)
 
@@ -112,12 +123,12 @@ class Passage:
     async def _send(self, permit: Permit, asked: Sequence[Request]) -> UpstreamReply | HttpReply:
         metrics, begun = self._record.metrics, time.perf_counter()
         try:
-            reply = await self._upstream.send(permit, headers.upstream(self._http))
+            reply = await self._upstream.send(permit, self._head)
         except UpstreamError as error:
-            metrics.upstream_requests.labels(self.source.id, "none").inc()
+            metrics.upstream_requests.inc(self.source.id, "none")
             return self._no_reply(error, asked)
         metrics.upstream_seconds.observe(time.perf_counter() - begun)
-        metrics.upstream_requests.labels(self.source.id, str(reply.status)).inc()
+        metrics.upstream_requests.inc(self.source.id, str(reply.status))
         if 300 <= reply.status < 400 and reply.status != 304:
             reply.close()
             return self._failed(
@@ -187,7 +198,7 @@ class Passage:
             shows_all=visibility.shows_all,
             limit=self._gate.config.limits.listing_reply_bytes,
             learn=metrics.learn,
-            dropped=lambda: metrics.errors.labels("unasked_reply", "").inc(),
+            dropped=lambda: metrics.errors.inc("unasked_reply", ""),
         )
 
 

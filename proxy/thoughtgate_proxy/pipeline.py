@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.decision import Decision
@@ -18,6 +18,8 @@ from thoughtgate_proxy.upstream.client import Upstream
 
 # The revisions that have batches; a client that names none speaks the first of them.
 _BATCHES = (None, "2024-11-05", "2025-03-26")
+# Agents ask for few targets; one that makes them up must not fill the memory.
+_MOST_ROUTES, _LONGEST_ROUTE = 256, 256
 _JSON = [("content-type", headers.JSON)]
 _ALLOW = [("allow", "POST, GET, DELETE")]
 
@@ -28,6 +30,16 @@ class InForce:
 
     gate: Gatekeeper
     upstreams: Mapping[str, Upstream]
+    _routes: dict[str, Route] = field(default_factory=dict)
+
+    def route(self, target: str) -> Route:
+        """The route of a request target, remembered. Raises `HttpRefused`."""
+        found = self._routes.get(target)
+        if found is None:
+            found = route(target, self.gate.config.enabled_sources)
+            if len(target) <= _LONGEST_ROUTE and len(self._routes) < _MOST_ROUTES:
+                self._routes[target] = found
+        return found
 
 
 class Pipeline:
@@ -44,7 +56,7 @@ class Pipeline:
         """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids."""
         self.in_force = in_force
         self._record = record
-        self._loopback_only = loopback_only
+        self._heads = headers.Heads(loopback_only=loopback_only)
         self._new_id = new_id
         self._now = asyncio.get_running_loop().time
 
@@ -52,9 +64,13 @@ class Pipeline:
         """Answer one request; raises only when it is cancelled."""
         in_force = self.in_force
         try:
-            headers.check(http, loopback_only=self._loopback_only)
+            head = self._heads.of(http)
+            if head.refused is not None:
+                return self._refused(head.refused)
             match http.method:
                 case "POST":
+                    if head.not_json is not None:
+                        return self._refused(head.not_json)
                     return await self._post(in_force, http)
                 case "GET":
                     return await self._get(in_force, http)
@@ -86,7 +102,6 @@ class Pipeline:
         return await self._passage(in_force, http).listen()
 
     async def _post(self, in_force: InForce, http: HttpRequest) -> HttpReply:
-        headers.check_json(http)
         passage = self._passage(in_force, http)
         limits = in_force.gate.config.limits
         judge = Judge(in_force.gate, self._record, self._new_id)
@@ -131,9 +146,10 @@ class Pipeline:
         return await passage.post(body, decisions, asked, ours)
 
     def _passage(self, in_force: InForce, http: HttpRequest, where: Route | None = None) -> Passage:
-        where = where or route(http.target, in_force.gate.config.enabled_sources)
+        where = where or in_force.route(http.target)
         upstream = in_force.upstreams[where.source.id]
-        return Passage(in_force.gate, upstream, where, http, self._record)
+        head = self._heads.of(http)
+        return Passage(in_force.gate, upstream, where, http, head, self._record)
 
     def _refused(self, refused: HttpRefused) -> HttpReply:
         self._record.refused(self._new_id(), refused.status, refused.reason)

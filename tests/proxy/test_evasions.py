@@ -174,7 +174,6 @@ LINES: dict[str, tuple[int, list[str]]] = {
     "an origin that begins well": (403, ["Origin: http://localhost.evil.example"]),
     "an origin from a file": (403, ["Origin: file://localhost"]),
     "a websocket": (400, ["Upgrade: websocket", "Connection: Upgrade"]),
-    "HTTP/2 in clear text": (400, ["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk"]),
     "two hosts": (400, ["Host: localhost", "Host: localhost"]),
     "an obsolete fold": (400, ["X-A: b\r\n c"]),
     "space before the colon": (400, ["Mcp-Name : get_user"]),
@@ -201,6 +200,22 @@ def test_headers_that_tell_another_story_are_refused(gate: World, name: str) -> 
         assert statuses(replies) == [status]
         assert replies[0].json["error"]["message"]
         assert len(server.received) == 1, "only the fence"
+
+    gate.run(test)
+
+
+def test_an_offer_of_http2_is_ignored_and_its_call_judged(gate: World) -> None:
+    """Java's client makes it by default; what stops here must not reach the server."""
+    offer = ["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk"]
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        refused = await attempt(server, proxy, post(BAD, *offer))
+        assert statuses(refused) == [200]
+        assert len(server.received) == 1, "only the fence"
+        assert statuses(await attempt(server, proxy, post(GOOD, *offer))) == [200]
+        assert server.calls()[0] == "get_user"
+        assert b"upgrade" not in server.received[0].raw.lower()
+        assert b"http2-settings" not in server.received[0].raw.lower()
 
     gate.run(test)
 

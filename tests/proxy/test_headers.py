@@ -75,10 +75,6 @@ def test_connection_may_name_other_headers(value: str) -> None:
     check(("connection", value))
 
 
-def test_an_upgrade_is_refused() -> None:
-    assert refused(("connection", "upgrade"), ("upgrade", "h2c")) == 400
-
-
 @pytest.mark.parametrize(
     "host",
     ["localhost", "localhost:7467", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:7467", "[::1]:7467"],

@@ -33,6 +33,7 @@ class Gatekeeper:
         self._visibility = {s.id: Visibility(s.expose) for s in config.enabled_sources}
         self._rules = {s.id: Rules(config.governance, s.id) for s in config.enabled_sources}
         self._limiter = Limiter()
+        self._standing: dict[int | None, Decision] = {}
 
     def visibility(self, source: Source) -> Visibility:
         """Which tools of `source` the agent may see."""
@@ -96,6 +97,10 @@ class Gatekeeper:
         applied: Applied,
         now: float,
     ) -> Decision:
+        # Most rules need to be asked once, as nothing but the name matters to them.
+        standing = self._standing.get(applied.number)
+        if standing is not None:
+            return standing
         where = _named(applied)
         facts: dict[str, Any] = {
             "rule": applied.number,
@@ -108,10 +113,16 @@ class Gatekeeper:
                 reason = f"{where} allows {limit.count} calls in {limit.seconds:g} s"
                 return self._decide(Outcome.DENY, Gate.LIMIT, reason, **facts, retry_after=wait)
         match applied.action:
-            case Action.FORWARD:
-                return self._decide(Outcome.FORWARD, Gate.RULES, f"{where} forwards it", **facts)
-            case Action.DENY:
-                return self._decide(Outcome.DENY, Gate.RULES, f"{where} denies it", **facts)
+            case Action.FORWARD | Action.DENY as action:
+                outcome, does = (
+                    (Outcome.FORWARD, "forwards")
+                    if action is Action.FORWARD
+                    else (Outcome.DENY, "denies")
+                )
+                decision = self._decide(outcome, Gate.RULES, f"{where} {does} it", **facts)
+                if limit is None:
+                    self._standing[applied.number] = decision
+                return decision
             case Action.APPROVE:
                 reason = f"{where} asks for a human's approval"
                 return self._hold(Gate.RULES, reason, applied, facts)

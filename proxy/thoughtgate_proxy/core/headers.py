@@ -3,6 +3,8 @@
 import base64
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from thoughtgate_proxy.core.http import Headers, HttpRefused, HttpRequest
 from thoughtgate_proxy.core.message import PROTOCOL_VERSION, Notification, Request
@@ -19,13 +21,63 @@ _HOP_BY_HOP = frozenset(
         "x-method-override", "x-original-url", "x-rewrite-url",
     }
 )  # fmt: skip
+_TO_CLIENT = _HOP_BY_HOP - {"proxy-authenticate"}
 _OURS = frozenset({"accept-encoding", "content-encoding", "content-length", "host", "origin"})
 _ONCE = frozenset({"authorization", "content-encoding", "content-type", "last-event-id", "origin"})
 _MATTER = frozenset({"accept", "authorization", "host", "last-event-id"})
+_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 _NAMED_BY = {"resources": "uri", "tasks": "taskId"}
 _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a request's headers come to: a client sends the same few blocks again and again.
+
+    `refused` and `not_json` say why `check` and `check_json` refuse it; `upstream` goes on to the
+    server, `encoded` being the same as it stands on the wire, each line with CR LF before it.
+    """
+
+    refused: HttpRefused | None
+    not_json: HttpRefused | None
+    upstream: Headers
+    encoded: bytes
+
+
+class Heads:
+    """The blocks that were met lately."""
+
+    def __init__(self, *, loopback_only: bool) -> None:
+        """As `check` has it."""
+        self._loopback_only = loopback_only
+        self._known: dict[tuple[tuple[str, str], ...], Head] = {}
+
+    def of(self, request: HttpRequest) -> Head:
+        """What the headers of `request` come to."""
+        key = tuple(request.headers)
+        head = self._known.get(key)
+        if head is None:
+            head = self._new(request)
+            # A client that makes new blocks up must not fill the memory.
+            if len(head.encoded) <= _LONGEST_REMEMBERED:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[key] = head
+        return head
+
+    def _new(self, request: HttpRequest) -> Head:
+        refused: list[HttpRefused | None] = []
+        for checked in (partial(check, loopback_only=self._loopback_only), check_json):
+            try:
+                checked(request)
+                refused.append(None)
+            except HttpRefused as error:
+                refused.append(error)
+        passed = upstream(request)
+        lines = "".join(f"\r\n{name}: {value}" for name, value in passed)
+        return Head(refused[0], refused[1], passed, lines.encode("latin-1"))
 
 
 def check(request: HttpRequest, *, loopback_only: bool) -> None:
@@ -56,8 +108,6 @@ def check(request: HttpRequest, *, loopback_only: bool) -> None:
         local = loopback_only and _LOOPBACK.fullmatch(authority) is not None
         if scheme not in ("http", "https") or not (local or authority == host):
             raise HttpRefused(403, "the `Origin` is from elsewhere")
-    if "upgrade" in seen:
-        raise HttpRefused(400, "`Upgrade`: only HTTP/1.1 is spoken here")
 
 
 def check_json(request: HttpRequest) -> None:
@@ -118,7 +168,8 @@ def upstream(request: HttpRequest) -> Headers:
 
 def downstream(headers: Headers, *, same_body: bool) -> Headers:
     """A reply's headers as they go on to the client; the length only if the body is the same."""
-    stopped = _HOP_BY_HOP - {"proxy-authenticate"} | set(_named_by_connection(headers))
+    named = set(_named_by_connection(headers))
+    stopped = _TO_CLIENT | named if named else _TO_CLIENT
     return [
         (name, value)
         for name, value in headers

@@ -1,6 +1,6 @@
 """HTTP as plain values: what the pipeline takes, and what it gives back."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 Headers = list[tuple[str, str]]
@@ -15,10 +15,14 @@ class HttpRequest:
     target: str
     headers: Headers
     body: bytes = b""
+    _first: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_first", dict(reversed(self.headers)))
 
     def header(self, name: str) -> str | None:
         """The first header called `name` (lower case)."""
-        return next((value for key, value in self.headers if key == name), None)
+        return self._first.get(name)
 
 
 @dataclass(frozen=True, slots=True)

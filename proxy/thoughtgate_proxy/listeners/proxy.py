@@ -16,6 +16,10 @@ from thoughtgate_proxy.listeners.server import Complaints, HttpServer, refusal
 # How long a client may take to send its request's body.
 _BODY_SECONDS = 30.0
 
+# Java's client offers HTTP/2 with its first request, and speaks HTTP/1.1 if the offer is ignored
+# (RFC 9110, section 7.8); aiohttp ignores it and reads the body as usual.
+_OFFER = "h2c"
+
 Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 
@@ -81,12 +85,22 @@ class ProxyListener:
             return self._short(431, f"the headers have more than {limits.header_block_bytes} bytes")
         if request.version not in (HttpVersion10, HttpVersion11):
             return self._short(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-        if request.method == "CONNECT" or "Upgrade" in request.headers:
+        upgrade = request.headers.get("Upgrade", _OFFER)
+        if request.method == "CONNECT" or upgrade.lower() != _OFFER:
             # What follows is in another protocol, or pretends to be.
             return self._short(400, "`CONNECT` and `Upgrade`: only HTTP/1.1 is spoken here")
+        if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+            return self._short(417, "`Expect`: allowed is 100-continue")
         body = b""
         if request.can_read_body:
             try:
+                if request.content.is_eof():
+                    return HttpRequest(
+                        request.method,
+                        request.raw_path,
+                        headers,
+                        _at_once(request, limits.request_body_bytes, share),
+                    )
                 # One limit for the whole, or a byte now and then would hold the memory for ever.
                 async with asyncio.timeout(self._body_seconds):
                     body = await _body(request, limits.request_body_bytes, share)
@@ -130,29 +144,38 @@ class ProxyListener:
             response.force_close()
 
 
+def _at_once(request: web.BaseRequest, most: int, share: Share) -> bytes:
+    """A body that has come whole already, as most do. Raises `HttpRefused`."""
+    body = request.content.read_nowait()
+    if len(body) > most:
+        raise HttpRefused(413, f"the body has more than {most} bytes")
+    _charge(share, body)
+    return body
+
+
 async def _body(request: web.BaseRequest, most: int, share: Share) -> bytes:
     """The whole body, `most` bytes of it. Raises `HttpRefused`."""
     too_long = f"the body has more than {most} bytes"
     if request.content_length is not None and request.content_length > most:
         raise HttpRefused(413, too_long)
-    expect = request.headers.get("Expect")
-    if expect is not None:
-        if expect.lower() != "100-continue":
-            raise HttpRefused(417, "`Expect`: allowed is 100-continue")
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if "Expect" in request.headers and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
+    while piece := await request.content.readany():
+        _charge(share, piece)
+        body += piece
+        if len(body) > most:
+            raise HttpRefused(413, too_long)
+    return bytes(body)
+
+
+def _charge(share: Share, piece: bytes) -> None:
     try:
-        while piece := await request.content.readany():
-            share.add(piece)
-            body += piece
-            if len(body) > most:
-                raise HttpRefused(413, too_long)
+        share.add(piece)
     except TooBig as error:
         raise HttpRefused(413, "the body needs more memory than there is for all") from error
     except NoRoom as error:
         raise HttpRefused(503, "other bodies fill the memory: try again later") from error
-    return bytes(body)
 
 
 def _set(response: web.StreamResponse, headers: Headers) -> None:

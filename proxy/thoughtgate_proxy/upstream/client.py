@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, Connection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
@@ -34,8 +35,8 @@ class Upstream:
         self._idle: list[Connection] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def send(self, permit: Permit, headers: Iterable[tuple[str, str]]) -> UpstreamReply:
-        """Send the permitted request with `headers`, once. Raises `UpstreamError`.
+    async def send(self, permit: Permit, head: Head) -> UpstreamReply:
+        """Send the permitted request with the headers of `head`, once. Raises `UpstreamError`.
 
         The source's own headers win over the client's; `Host` and the length are ours.
         """
@@ -45,7 +46,7 @@ class Upstream:
             own = self._credentials.current()
         except CredentialMissing as error:
             raise UpstreamError(str(error), sent=False) from error
-        request = self._request(permit, headers, own)
+        request = self._request(permit, head, own)
         connection = self._reuse() or await self._connect()
         return await connection.exchange(request, self._source.timeouts.response)
 
@@ -58,21 +59,16 @@ class Upstream:
             self._sweeper.cancel()
             self._sweeper = None
 
-    def _request(
-        self,
-        permit: Permit,
-        headers: Iterable[tuple[str, str]],
-        own: list[tuple[str, str]],
-    ) -> bytes:
-        replaced = self._credentials.names
+    def _request(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
         lines = [f"{permit.method} {permit.target} HTTP/1.1\r\nhost: ".encode("latin-1")]
         lines.append(self._authority)
-        lines.extend(
-            f"\r\n{name}: {value}".encode("latin-1")
-            for name, value in headers
-            if name not in replaced
-        )
-        lines.extend(f"\r\n{name}: {value}".encode("latin-1") for name, value in own)
+        if own:
+            replaced = self._credentials.names
+            # An underscore is a hyphen to CGI and its like, and must not bring a second value.
+            kept = [line for line in head.upstream if line[0].replace("_", "-") not in replaced]
+            lines += [f"\r\n{name}: {value}".encode("latin-1") for name, value in (*kept, *own)]
+        else:
+            lines.append(head.encoded)
         if permit.method == "POST":
             lines.append(b"\r\ncontent-length: %d" % len(permit.body))
         lines.append(b"\r\n\r\n")

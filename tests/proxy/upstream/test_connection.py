@@ -15,6 +15,8 @@ from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, polite
 from tests.proxy.running import RULES, Proxy, World, config, started, world
 from tests.proxy.wire import Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.headers import Heads
+from thoughtgate_proxy.core.http import HttpRequest
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.upstream import client, connection
 
@@ -206,12 +208,13 @@ def test_a_connection_idle_for_long_is_closed_by_us(
             source = Source(id="up", url=server.url)
             upstream = client.Upstream(source, tmp_path, {})
             body = call("get_user")
-            reply = await upstream.send(Permit(source, "POST", "/", body), [])
+            head = Heads(loopback_only=True).of(HttpRequest("POST", "/", []))
+            reply = await upstream.send(Permit(source, "POST", "/", body), head)
             assert reply.status == 200
             await within(server.connections[0].gone.is_set, "the end of the idle connection")
             other = Source(id="other", url=server.url)
             with pytest.raises(ValueError, match="a permit for `other`"):
-                await upstream.send(Permit(other, "POST", "/", body), [])
+                await upstream.send(Permit(other, "POST", "/", body), head)
             upstream.close()
 
     test()
