@@ -254,3 +254,22 @@ def test_a_client_says_that_it_takes_events(accept: str, accepts: bool) -> None:
     assert headers.accepts_events(sent(("accept", accept))) is accepts
     assert not headers.accepts_events(sent())
     assert headers.accepts_events(sent(("accept", accept), ("accept", "text/event-stream")))
+
+
+def test_a_refusal_that_is_remembered_keeps_no_request() -> None:
+    heads = headers.Heads(loopback_only=True)
+    request = HttpRequest("POST", "/", [("host", "evil.example")], b"x")
+    head = heads.of(request)
+    assert head.refused is not None
+    assert head.refused.__traceback__ is None
+    assert head.not_json is not None
+    assert head.not_json.__traceback__ is None
+
+
+def test_a_long_block_is_not_remembered_whatever_of_it_goes_on() -> None:
+    heads = headers.Heads(loopback_only=True)
+    for name in ("x-kept", "proxy-dropped"):
+        request = HttpRequest("POST", "/", [("host", "localhost"), (name, "a" * 5000)])
+        assert heads.of(request) is not heads.of(request)
+    request = HttpRequest("POST", "/", [("host", "localhost")])
+    assert heads.of(request) is heads.of(request)

@@ -61,7 +61,7 @@ class Heads:
         if head is None:
             head = self._new(request)
             # A client that makes new blocks up must not fill the memory.
-            if len(head.encoded) <= _LONGEST_REMEMBERED:
+            if sum(len(name) + len(value) for name, value in key) <= _LONGEST_REMEMBERED:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[key] = head
@@ -74,7 +74,8 @@ class Heads:
                 checked(request)
                 refused.append(None)
             except HttpRefused as error:
-                refused.append(error)
+                # Its traceback would keep the whole request, body and all, for as long as this.
+                refused.append(error.with_traceback(None))
         passed = upstream(request)
         lines = "".join(f"\r\n{name}: {value}" for name, value in passed)
         return Head(refused[0], refused[1], passed, lines.encode("latin-1"))
