@@ -225,7 +225,12 @@ class _Process:
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         refused = self._reloader.mistakes
-        details: dict[str, Any] = {"config": self._pipeline.in_force.gate.digest}
+        gate, seen = self._pipeline.in_force.gate, self._record.upstreams
+        details: dict[str, Any] = {
+            "config": gate.digest,
+            # Told, but no reason to be unready: one server's outage must not take down its agents.
+            "upstreams": {s.id: seen.get(s.id, "not asked") for s in gate.config.enabled_sources},
+        }
         if refused:
             details["refused_config"] = refused
         return self._listening, details

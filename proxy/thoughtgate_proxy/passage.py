@@ -127,6 +127,7 @@ class Passage:
         except UpstreamError as error:
             metrics.upstream_requests.inc(self.source.id, "none")
             return self._no_reply(error, asked)
+        self._record.upstreams[self.source.id] = "answered"
         metrics.upstream_seconds.observe(time.perf_counter() - begun)
         metrics.upstream_requests.inc(self.source.id, str(reply.status))
         if 300 <= reply.status < 400 and reply.status != 304:

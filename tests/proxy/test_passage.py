@@ -237,6 +237,20 @@ def test_a_reply_that_was_not_asked_for_is_dropped_and_counted(gate: World) -> N
     gate.run(test)
 
 
+def test_readiness_tells_how_the_server_is_and_does_not_depend_on_it(gate: World) -> None:
+    async def dead(_: Received, peer: Peer) -> None:
+        peer.close()
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        await through(server, proxy, polite, post(call("get_user")))
+        assert "answered" in (await proxy.admin("/ready")).json["upstreams"].values()
+        await through(server, proxy, dead, post(call("get_user")))
+        ready = await proxy.admin("/ready")
+        assert (ready.status, set(ready.json["upstreams"].values())) == (200, {"upstream_down"})
+
+    gate.run(test)
+
+
 def test_a_listing_in_a_listening_stream_is_filtered_too(gate: World) -> None:
     async def script(_: Received, peer: Peer) -> None:
         await peer.events()

@@ -22,6 +22,8 @@ class Record:
             "namespace": identity.namespace,
             "pod": identity.pod,
         }
+        self.upstreams: dict[str, str] = {}
+        """How each source's server last took a request: `answered`, or what kind of failure."""
         self._hinted: set[str] = set()
         # Of this process alone: equal arguments show as equal, and none can be guessed.
         self._key = os.urandom(32)
@@ -81,6 +83,7 @@ class Record:
 
     def upstream_failed(self, source: str, method: str, reason: str, kind: str) -> None:
         """Log and count a server that gave no reply, or none that can be passed on."""
+        self.upstreams[source] = kind
         facts = {"source": source, "method": method, "reason": reason, "kind": kind}
         self.log.event("upstream failed", Level.WARNING, **facts)
         self.metrics.errors.inc(kind, known_method(method) if method else "")
