@@ -42,6 +42,9 @@ class _Call(msgspec.Struct):
     params: _Params
 
 
+_ARGUMENTS = msgspec.json.Decoder(_Call)
+
+
 class Judge:
     """One configuration's decisions on messages, each of them written down."""
 
@@ -104,7 +107,7 @@ class Judge:
         judged = tuple(
             self._settled(decision, alone) for decision in self._gate.judge(source, read, now)
         )
-        arguments = bytes(msgspec.json.decode(raw, type=_Call).params.arguments)
+        arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
         meta = read.params.get("_meta") or {}
         trace = http.header("traceparent") or meta.get("traceparent")
         stopped = next((decision for decision in judged if not decision.goes_on), None)

@@ -16,7 +16,7 @@ from tests.cluster import cache
 HERE = Path(__file__).parent / "node"
 LOCKED = ("package.json", "package-lock.json", ".npmrc")
 KIND = "conformance-packages"
-INSTALL_SECONDS = 300
+INSTALL_SECONDS = 200
 
 
 class Unavailable(Exception):
@@ -63,18 +63,25 @@ def _installed(npm: list[str]) -> Path:
     final = cache.folder() / KIND / cache.key_of(*(HERE / name for name in LOCKED))
     with cache.lock(KIND):
         if final.exists():
+            os.utime(final)  # so that those in use are the newest ones
             return final
         final.parent.mkdir(exist_ok=True)
-        for left in final.parent.iterdir():  # of older locks, or of a run that crashed
+        for left in final.parent.glob(".making-*"):  # by a run that crashed: we hold the lock
             shutil.rmtree(left)
-        making = Path(tempfile.mkdtemp(dir=final.parent))
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=final.parent))
         for name in LOCKED:
             shutil.copy(HERE / name, making)
-        done = subprocess.run(
-            [*npm, "ci"], cwd=making, capture_output=True, text=True, check=False,
-            timeout=INSTALL_SECONDS,
-        )  # fmt: skip
-        if done.returncode:
-            raise Unavailable(f"npm ci failed: {done.stderr.strip()[-500:]}")
+        try:
+            subprocess.run(
+                [*npm, "ci"], cwd=making, capture_output=True, text=True, check=True,
+                timeout=INSTALL_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"npm ci did not end within {INSTALL_SECONDS} s") from error
+        except subprocess.CalledProcessError as error:
+            raise Unavailable(f"npm ci failed: {error.stderr.strip()[-500:]}") from error
         making.rename(final)
+        newest_first = sorted(final.parent.iterdir(), key=lambda path: -path.stat().st_mtime)
+        for old in newest_first[cache.KEPT :]:
+            shutil.rmtree(old)
     return final

@@ -59,7 +59,7 @@ def _suite(measured: Measured) -> str:
         (
             "revision",
             "scenarios",
-            "checks passed directly",
+            "passed directly",
             "through the proxy",
             "failed",
             "differences",
