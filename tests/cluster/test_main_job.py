@@ -1,6 +1,7 @@
 """The main job on a real node: an annotated pod is gated, by the labels of the pod."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from tests.cluster.images import ROOT
 from tests.cluster.install import install
 
 PODS = ROOT / "tests" / "cluster" / "pods"
+SIDECAR = "thoughtgate"
 WAIT = ["python3", "-c", "import signal; signal.pause()"]
 
 
@@ -133,7 +135,10 @@ def test_calls_are_decided_by_rule_and_by_the_pods_labels(
 
 
 def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, image: str) -> None:
-    cluster.apply(pod("helpdesk", image, {"app": "helpdesk", "team": "support"}), namespace)
+    manifest = pod("helpdesk", image, {"app": "helpdesk", "team": "support"})
+    # The smallest sidecar there is: 50Mi and a tenth of a processor must be enough.
+    manifest["metadata"]["annotations"]["thoughtgate.io/profile"] = "light"
+    cluster.apply(manifest, namespace)
     cluster.wait_ready("helpdesk", namespace)
     user, transfer = ask(
         cluster,
@@ -145,13 +150,19 @@ def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, image: s
     assert not user["is_error"]
     assert transfer["is_error"]
     assert "`transfer.cedar#1` asks for a human's approval" in transfer["text"]
+    status = cluster.exec(
+        "helpdesk", "cat", "/proc/1/status", namespace=namespace, container=SIDECAR
+    )
+    print("the sidecar:", *re.findall(r"(?:VmRSS|RssAnon):\s+\d+ kB", status))
+    found = cluster.json("get", "pod", "helpdesk", "-n", namespace)["status"]
+    assert found["initContainerStatuses"][0]["restartCount"] == 0
 
 
 def test_each_decision_is_a_line_of_the_sidecars_log(
     cluster: Cluster, namespace: str, agent: str
 ) -> None:
     ask(cluster, agent, namespace, ("admin_reset", {}))
-    lines = cluster.logs(agent, namespace, "thoughtgate").splitlines()
+    lines = cluster.logs(agent, namespace, SIDECAR).splitlines()
     decision = [line for line in map(json.loads, lines) if line["message"] == "decision"][-1]
     assert decision["principal"] == "data-engineering/my-agent"
     assert (decision["namespace"], decision["pod"]) == (namespace, agent)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 NO_APPROVER = "and there is no approver yet in this version of ThoughtGate"
 """What becomes of a hold, to stand after its reason."""
@@ -54,3 +55,21 @@ class Decision:
     def goes_on(self) -> bool:
         """Whether the call may be sent to its server now."""
         return self.outcome is Outcome.FORWARD or self.observed
+
+    def facts(self) -> dict[str, Any]:
+        """The decision as JSON values, for an answer and for the log."""
+        facts: dict[str, Any] = {
+            "outcome": self.outcome.value,
+            "gate": self.gate.value,
+            "reason": self.reason,
+            "rule": self.rule,
+            "match": self.match,
+            "config": self.config,
+        }
+        if self.policies:
+            facts["policies"] = self.policies
+        if self.errors:
+            facts["errors"] = self.errors
+        if self.retry_after is not None:
+            facts["retry_after"] = round(self.retry_after, 3)
+        return facts

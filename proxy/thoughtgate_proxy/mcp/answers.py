@@ -7,7 +7,7 @@ import orjson
 
 from thoughtgate_proxy.core import message
 from thoughtgate_proxy.core.config.values import DenyAs
-from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.decision import Decision, Gate
 from thoughtgate_proxy.core.message import Id, Request
 
 DECISION_META = "io.thoughtgate/decision"
@@ -54,7 +54,7 @@ def refusal(request: Request, decision: Decision, correlation: str, deny_as: Den
         return error(request.id, message.INVALID_PARAMS, decision.reason)
     subject = _subject(request)
     text = f"ThoughtGate refused {subject}: {decision.reason}. {_advice(decision)}"
-    facts = facts_of(decision, correlation)
+    facts = {**decision.facts(), "correlation_id": correlation}
     if request.method != "tools/call" or deny_as is DenyAs.ERROR:
         return error(request.id, _CODES[decision.gate], text, {DECISION_META: facts})
     result: dict[str, Any] = {
@@ -65,28 +65,6 @@ def refusal(request: Request, decision: Decision, correlation: str, deny_as: Den
     if request.modern:
         result = {"resultType": "complete", **result}
     return orjson.dumps({"jsonrpc": "2.0", "id": request.id, "result": result})
-
-
-def facts_of(decision: Decision, correlation: str) -> dict[str, Any]:
-    """A decision as machine-readable facts, for an answer's `_meta` and for the log."""
-    facts: dict[str, Any] = {
-        "outcome": decision.outcome.value,
-        "gate": decision.gate.value,
-        "reason": decision.reason,
-        "rule": decision.rule,
-        "match": decision.match,
-        "config": decision.config,
-        "correlation_id": correlation,
-    }
-    if decision.policies:
-        facts["policies"] = decision.policies
-    if decision.errors:
-        facts["errors"] = decision.errors
-    if decision.retry_after is not None:
-        facts["retry_after"] = round(decision.retry_after, 3)
-    if decision.outcome is Outcome.HOLD:
-        facts["workflow"] = decision.workflow
-    return facts
 
 
 def _advice(decision: Decision) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from traceback import extract_tb
-from typing import Any
 
 from thoughtgate_proxy.core.decision import Decision, Outcome
 from thoughtgate_proxy.core.identity import Identity
@@ -42,27 +41,17 @@ class Record:
 
         `arguments` are the bytes of the arguments as they stood in the request.
         """
-        outcome = Outcome.FORWARD if decision.observed else decision.outcome
-        facts: dict[str, Any] = {
-            "outcome": outcome.value,
-            "gate": decision.gate.value,
+        facts = {
+            **decision.facts(),
             "method": request.method,
             "source": source,
             "kind": target.kind.value,
             "name": target.name,
-            "reason": decision.reason,
-            "rule": decision.rule,
-            "match": decision.match,
-            "config": decision.config,
             "correlation_id": correlation,
             **self._who,
         }
-        if decision.policies:
-            facts["policies"] = decision.policies
-        if decision.errors:
-            facts["errors"] = decision.errors
         if decision.observed:
-            facts["observed"] = decision.outcome.value
+            facts["outcome"], facts["observed"] = Outcome.FORWARD.value, decision.outcome.value
         if arguments:
             digest = hashlib.blake2b(arguments, key=self._key, digest_size=12)
             facts["arguments_digest"] = digest.hexdigest()
