@@ -33,6 +33,7 @@ from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.telemetry.timed import TimedPolicies
 from thoughtgate_proxy.upstream.client import Upstream
 from thoughtgate_proxy.upstream.credentials import CredentialMissing
+from thoughtgate_proxy.upstream.trust import TrustMissing
 
 # After SIGTERM: the agent may still be working for as long as it goes on asking.
 _QUIET_SECONDS = 2.0
@@ -183,9 +184,9 @@ class _Process:
                 upstreams[source.id] = Upstream(source, self._path.parent, self._environ)
             except CredentialMissing as error:
                 mistakes.append(Mistake(str(self._path), None, f"{place}.headers", str(error)))
-            except OSError as error:  # ssl.SSLError is one
-                reason = f"`{source.ca_file}`: {error.strerror or error}"
-                mistakes.append(Mistake(str(self._path), None, f"{place}.ca_file", reason))
+            except TrustMissing as error:
+                place += ".ca_file" if source.ca_file else ".url"
+                mistakes.append(Mistake(str(self._path), None, place, str(error)))
         if mistakes:
             raise ConfigRefused(mistakes)
         return InForce(Gatekeeper(config, loaded.digest, policies), upstreams)

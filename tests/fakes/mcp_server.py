@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -109,14 +110,18 @@ Script = Callable[[Received, Peer], Awaitable[None]]
 class FakeMcpServer:
     """Listens on a free port of loopback for as long as the `async with` lasts."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` it speaks TLS, and nothing else."""
+        self._tls = tls
         self.script: Script = script or polite
         self.received: list[Received] = []
         self.connections: list[Peer] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 26)
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", 0, limit=1 << 26, ssl=self._tls
+        )
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -137,7 +142,7 @@ class FakeMcpServer:
     @property
     def url(self) -> str:
         """Its URL, without a path."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def calls(self) -> list[str]:
         """The names of all tools that any reading of what was received could call."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.upstream import trust
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, Connection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
@@ -21,14 +22,14 @@ class Upstream:
     """The connections to one source."""
 
     def __init__(self, source: Source, folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder` is where relative paths start. Raises `CredentialMissing`, OSError."""
+        """`folder` is where relative paths start. Raises `CredentialMissing`, `TrustMissing`."""
         url = urlsplit(source.url)
         self._source = source
         self._credentials = SourceHeaders(source, folder, environ)
         self._tls: ssl.SSLContext | None = None
         if url.scheme == "https":
-            ca_file = str(folder / source.ca_file) if source.ca_file else None
-            self._tls = ssl.create_default_context(cafile=ca_file)
+            ca_file = folder / source.ca_file if source.ca_file else None
+            self._tls = trust.context(ca_file, environ)
         assert url.hostname is not None  # noqa: S101  the configuration has only absolute URLs
         self._host, self._port = url.hostname, url.port or (443 if self._tls else 80)
         self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
@@ -113,9 +114,11 @@ class Upstream:
                     self._port,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,
+                    # Not its own limit, which may be less than ours.
+                    ssl_handshake_timeout=limit if self._tls else None,
                 )
         except TimeoutError as error:
             raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
-        except (OSError, ssl.SSLError) as error:
-            raise UpstreamError(f"no connection: {error}", sent=False) from error
+        except OSError as error:  # ssl.SSLError is one
+            raise UpstreamError(f"no connection: {trust.words(error)}", sent=False) from error
         return connection
