@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.http import HttpRefused, HttpReply, HttpRequest
 from thoughtgate_proxy.core.message import Batch, Malformed, Request
 from thoughtgate_proxy.core.routing import Route, route, well_known
@@ -71,15 +72,15 @@ class Pipeline:
                 case "POST":
                     if head.not_json is not None:
                         return self._refused(head.not_json)
-                    return await self._post(in_force, http)
+                    return await self._post(in_force, http, head)
                 case "GET":
-                    return await self._get(in_force, http)
+                    return await self._get(in_force, http, head)
                 case "DELETE":
                     if http.header("mcp-session-id") is None:
                         raise HttpRefused(
                             405, "DELETE ends a session: `Mcp-Session-Id` is missing", _ALLOW
                         )
-                    return await self._passage(in_force, http).plain()
+                    return await self._passage(in_force, http, head).plain()
             raise HttpRefused(
                 405, f"`{http.method[:20]}`: allowed are POST, GET and DELETE", _ALLOW
             )
@@ -91,18 +92,18 @@ class Pipeline:
             text = f"ThoughtGate failed and let nothing pass (correlation {correlation})"
             return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
 
-    async def _get(self, in_force: InForce, http: HttpRequest) -> HttpReply:
+    async def _get(self, in_force: InForce, http: HttpRequest, head: Head) -> HttpReply:
         metadata = well_known(http.target, in_force.gate.config.enabled_sources)
         if metadata is not None:
-            return await self._passage(in_force, http, metadata).plain()
+            return await self._passage(in_force, http, head, metadata).plain()
         if not headers.accepts_events(http):
             raise HttpRefused(
                 405, "GET is for event streams alone: `Accept: text/event-stream`", _ALLOW
             )
-        return await self._passage(in_force, http).listen()
+        return await self._passage(in_force, http, head).listen()
 
-    async def _post(self, in_force: InForce, http: HttpRequest) -> HttpReply:
-        passage = self._passage(in_force, http)
+    async def _post(self, in_force: InForce, http: HttpRequest, head: Head) -> HttpReply:
+        passage = self._passage(in_force, http, head)
         limits = in_force.gate.config.limits
         judge = Judge(in_force.gate, self._record, self._new_id)
         try:
@@ -145,10 +146,11 @@ class Pipeline:
         body = b"[" + b",".join(sent) + b"]" if ours else http.body
         return await passage.post(body, decisions, asked, ours)
 
-    def _passage(self, in_force: InForce, http: HttpRequest, where: Route | None = None) -> Passage:
+    def _passage(
+        self, in_force: InForce, http: HttpRequest, head: Head, where: Route | None = None
+    ) -> Passage:
         where = where or in_force.route(http.target)
         upstream = in_force.upstreams[where.source.id]
-        head = self._heads.of(http)
         return Passage(in_force.gate, upstream, where, http, head, self._record)
 
     def _refused(self, refused: HttpRefused) -> HttpReply:

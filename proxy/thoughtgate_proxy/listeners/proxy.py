@@ -20,6 +20,10 @@ _BODY_SECONDS = 30.0
 # (RFC 9110, section 7.8); aiohttp ignores it and reads the body as usual.
 _OFFER = "h2c"
 
+# Of blocks of headers; one that makes them up must not fill the memory.
+_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 
@@ -49,6 +53,7 @@ class ProxyListener:
         self._handle, self._limits, self._watch = handle, limits, watch
         self._budget, self._body_seconds = budget, body_seconds
         self._active = 0
+        self._blocks: dict[RawHeaders, tuple[Headers, int]] = {}
         self.closing = False
         self.server = HttpServer(self._request, watch)
 
@@ -76,11 +81,7 @@ class ProxyListener:
     async def _read(
         self, request: web.BaseRequest, limits: Limits, share: Share
     ) -> HttpRequest | web.Response:
-        headers: Headers = []
-        size = 0
-        for name, value in request.raw_headers:
-            size += len(name) + len(value) + 4
-            headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        headers, size = self._block(request.raw_headers)
         if size > limits.header_block_bytes:
             return self._short(431, f"the headers have more than {limits.header_block_bytes} bytes")
         if request.version not in (HttpVersion10, HttpVersion11):
@@ -111,6 +112,19 @@ class ProxyListener:
             except web.RequestPayloadError:
                 return self._short(400, "the body is not HTTP: its length or chunks are wrong")
         return HttpRequest(request.method, request.raw_path, headers, body)
+
+    def _block(self, raw: RawHeaders) -> tuple[Headers, int]:
+        """A block of headers as text, and its size: a client sends the same few again and again."""
+        known = self._blocks.get(raw)
+        if known is not None:
+            return known
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw]
+        size = sum(len(name) + len(value) + 4 for name, value in raw)
+        if size <= _LONGEST_REMEMBERED:
+            if len(self._blocks) >= _REMEMBERED:
+                self._blocks.clear()
+            self._blocks[raw] = headers, size
+        return headers, size
 
     async def _write(self, request: web.BaseRequest, reply: HttpReply) -> web.StreamResponse:
         if isinstance(reply.body, bytes):
