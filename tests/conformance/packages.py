@@ -79,7 +79,8 @@ def _installed(npm: list[str]) -> Path:
         except subprocess.TimeoutExpired as error:
             raise Unavailable(f"npm ci did not end within {INSTALL_SECONDS} s") from error
         except subprocess.CalledProcessError as error:
-            raise Unavailable(f"npm ci failed: {error.stderr.strip()[-500:]}") from error
+            told = [line for line in error.stderr.splitlines() if line.startswith("npm error")]
+            raise Unavailable(f"npm ci failed: {'; '.join(told[:2])}") from error
         making.rename(final)
         newest_first = sorted(final.parent.iterdir(), key=lambda path: -path.stat().st_mtime)
         for old in newest_first[cache.KEPT :]:
