@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast check lock bench cluster golden clean
+.PHONY: help setup demo test test-fast test-long check lock bench cluster golden clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -38,6 +38,9 @@ test: $(STAMP)  ## all tests; those in the real cluster need root
 
 test-fast: $(STAMP)  ## all tests but those in the real cluster
 	$(BIN)/python -m pytest --ignore=tests/cluster
+
+test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
+	$(BIN)/python -m pytest -m long -s
 
 check: $(STAMP)  ## style, types and layers, in seconds
 	$(BIN)/ruff check .

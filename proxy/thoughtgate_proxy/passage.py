@@ -14,7 +14,7 @@ from thoughtgate_proxy.core.methods import LISTINGS
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.core.routing import Route
 from thoughtgate_proxy.mcp import answers, event_stream, listings, replies
-from thoughtgate_proxy.mcp.replies import Expected
+from thoughtgate_proxy.mcp.replies import LISTING_LIMIT, Expected
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
@@ -125,8 +125,11 @@ class Passage:
         try:
             reply = await self._upstream.send(permit, self._head)
         except UpstreamError as error:
-            metrics.upstream_requests.inc(self.source.id, "none")
+            metrics.upstream_requests.inc(self.source.id, "none" if error.sent else "unsent")
             return self._no_reply(error, asked)
+        except asyncio.CancelledError:  # the client has gone, and the server may have acted
+            metrics.upstream_requests.inc(self.source.id, "none")
+            raise
         self._record.upstreams[self.source.id] = "answered"
         metrics.upstream_seconds.observe(time.perf_counter() - begun)
         metrics.upstream_requests.inc(self.source.id, str(reply.status))
@@ -161,9 +164,12 @@ class Passage:
         id = asked[0].id if len(asked) == 1 else None
         return HttpReply(504 if timed_out else 502, _JSON, answers.error(id, code, text))
 
-    def _failed(self, status: int, text: str, asked: Sequence[Request] = ()) -> HttpReply:
+    def _failed(
+        self, status: int, text: str, asked: Sequence[Request] = (), kind: str | None = None
+    ) -> HttpReply:
         method = asked[0].method if asked else ""
-        self._record.upstream_failed(self.source.id, method, text, f"upstream_{status}")
+        kind = kind or f"upstream_{status}"
+        self._record.upstream_failed(self.source.id, method, text, kind)
         id = asked[0].id if len(asked) == 1 else None
         return HttpReply(status, _JSON, answers.error(id, answers.UPSTREAM_DOWN, text))
 
@@ -181,7 +187,7 @@ class Passage:
             return self._failed(502, "the server's reply was cut short", asked)
         if body is None:
             text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
-            return self._failed(502, text, asked)
+            return self._failed(502, text, asked, LISTING_LIMIT)
         if expected.listing:
             body = replies.listing(body, expected)
         if ours:  # which are all where nothing of what was sent has an answer of the server's
@@ -192,6 +198,7 @@ class Passage:
 
     def _expected(self, asked: Sequence[Request] | None) -> Expected:
         visibility, metrics = self._gate.visibility(self.source), self._record.metrics
+        method = asked[0].method if asked else ""
         return Expected(
             ids=None if asked is None else frozenset(request.id for request in asked),
             listing=any(request.method in LISTINGS for request in asked or ()),
@@ -200,6 +207,9 @@ class Passage:
             limit=self._gate.config.limits.listing_reply_bytes,
             learn=metrics.learn,
             dropped=lambda: metrics.errors.inc("unasked_reply", ""),
+            failed=lambda reason, kind: self._record.upstream_failed(
+                self.source.id, method, reason, kind
+            ),
         )
 
 

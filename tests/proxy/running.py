@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,11 @@ def fits(line: Line, message: str, facts: Mapping[str, object]) -> bool:
 
 
 async def spawned(
-    path: Path, folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+    path: Path,
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    command: Sequence[str | Path] = (COMMAND,),
 ) -> Proxy:
     """Start the command; what it writes is read from now on."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("THOUGHTGATE_")}
@@ -105,7 +109,7 @@ async def spawned(
         "THOUGHTGATE_LABELS": str(folder / "labels"),
     }
     process = await asyncio.create_subprocess_exec(
-        COMMAND, "run", "--config", str(path), *arguments,
+        *command, "run", "--config", str(path), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**kept, **settings, **(env or {})},
     )  # fmt: skip
@@ -134,13 +138,14 @@ async def started(
     identity: str | None = "data/agent",
     ready: bool = True,
     quiet: bool = True,
+    command: Sequence[str | Path] = (COMMAND,),
 ) -> AsyncIterator[Proxy]:
     """The proxy with the configuration `text`; `quiet` says that stderr must stay empty."""
     path = folder / "config.yaml"
     if not path.exists():
         path.write_text(text)
     who = ("--identity", identity) if identity else ()
-    proxy = await spawned(path, folder, *who, *arguments, env=env)
+    proxy = await spawned(path, folder, *who, *arguments, env=env, command=command)
     reading = [asyncio.create_task(_read(proxy)), asyncio.create_task(_errors(proxy))]
     try:
         if ready:

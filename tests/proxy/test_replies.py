@@ -30,6 +30,7 @@ class Client:
     ) -> None:
         self.dropped = 0
         self.learnt: list[str] = []
+        self.failures: list[str] = []
         self.expected = Expected(
             ids=None if listens else frozenset(ids),
             listing=listing,
@@ -38,6 +39,7 @@ class Client:
             limit=limit,
             learn=self.learnt.append,
             dropped=self._drop,
+            failed=lambda reason, kind: self.failures.append(kind if reason else ""),
         )
 
     def _drop(self) -> None:
@@ -48,7 +50,7 @@ class Client:
             for piece in pieces:
                 yield piece
             if cut:
-                raise ReplyCut
+                raise ReplyCut("reset")
 
         async def whole() -> bytes:
             return b"".join([piece async for piece in events(server(), self.expected, first)])
@@ -192,7 +194,9 @@ def test_our_own_answers_come_first() -> None:
 
 
 def test_a_server_that_dies_without_an_event_id_leaves_an_error_for_each_open_request() -> None:
-    found = Client(1, 2, "x").messages(sse(NOTE, result(1)), b"data: {half", cut=True)
+    client = Client(1, 2, "x")
+    found = client.messages(sse(NOTE, result(1)), b"data: {half", cut=True)
+    assert client.failures == ["upstream_cut"]
     assert found[:2] == [NOTE, result(1)]
     assert {message["id"]: message["error"]["code"] for message in found[2:]} == {
         2: UPSTREAM_DOWN, "x": UPSTREAM_DOWN,
@@ -202,7 +206,9 @@ def test_a_server_that_dies_without_an_event_id_leaves_an_error_for_each_open_re
 
 @pytest.mark.parametrize("head", [b"id: 1\n\n", b"id\ndata: x\n\n", b": c\nid: 9\ndata:\n\n"])
 def test_where_the_client_can_resume_nothing_is_said(head: bytes) -> None:
-    assert Client(1).receives(head, b"data: {half", cut=True) == head
+    client = Client(1)
+    assert client.receives(head, b"data: {half", cut=True) == head
+    assert client.failures == ["upstream_cut"], "though the log and the metrics know"
 
 
 def test_where_nothing_is_open_nothing_is_said() -> None:
@@ -245,8 +251,10 @@ def test_a_line_of_a_long_events_data_is_no_event_id() -> None:
 def test_a_listing_that_is_too_long_becomes_an_error() -> None:
     stream = sse(tools(1, *["a"] * 100))
     for pieces in ([stream], [stream[n : n + 7] for n in range(0, len(stream), 7)]):
-        (told,) = Client(1, listing=True, limit=500).messages(*pieces)
+        client = Client(1, listing=True, limit=500)
+        (told,) = client.messages(*pieces)
         assert (told["id"], told["error"]["code"]) == (1, BAD_REPLY)
+        assert client.failures == ["listing_limit"]
 
 
 def test_a_whole_listing_is_filtered() -> None:
@@ -262,8 +270,10 @@ def test_a_whole_listing_is_filtered() -> None:
     "body", [b"", b"<html>", b"[]", b"1", b"{}{}", b'{"id":1,"result":{"tools":[]}} {}', b"\xff"]
 )
 def test_a_whole_listing_that_is_none_becomes_an_error_to_the_request(body: bytes) -> None:
-    told = json.loads(listing(body, Client(1, listing=True).expected))
+    client = Client(1, listing=True)
+    told = json.loads(listing(body, client.expected))
     assert (told["id"], told["error"]["code"]) == (1, BAD_REPLY)
+    assert client.failures == ["listing_unreadable"]
 
 
 @pytest.mark.parametrize("id", [2, "1", 1.0, True])

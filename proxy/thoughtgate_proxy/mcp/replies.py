@@ -17,6 +17,8 @@ from thoughtgate_proxy.mcp.event_stream import (
 from thoughtgate_proxy.mcp.event_stream import event as event_of
 
 BAD_REPLY = 50202
+# What a reply failed at, as the log and the metrics call it.
+CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "listing_limit", "listing_unreadable"
 # An event that no listing is expected in may be longer: it then passes piece by piece.
 _INSPECTED = 1 << 20
 
@@ -38,6 +40,8 @@ class Expected:
     """Is told the name of each tool that a listing shows."""
     dropped: Callable[[], None]
     """Is called for each reply that nobody asked for."""
+    failed: Callable[[str, str], None]
+    """Is told why a reply cannot pass as it is, and which kind of failure that is."""
 
     @property
     def filters(self) -> bool:
@@ -55,6 +59,7 @@ def listing(body: bytes, expected: Expected) -> bytes:
     if members == [body]:
         return _filtered(body, found or expected.ids, expected)
     if not members:
+        expected.failed("the listing is no JSON-RPC message", UNREADABLE)
         return unreadable("it is no JSON-RPC message", expected.ids)
     shown = [_filtered(member, listings.answers(member), expected) for member in members]
     return body if shown == members else b"[" + b",".join(shown) + b"]"
@@ -65,6 +70,7 @@ def _filtered(message: bytes, ids: Iterable[Id | None] | None, expected: Expecte
     try:
         return listings.filtered(message, expected.shows, expected.learn)
     except listings.UnreadableListing as error:
+        expected.failed(f"the listing cannot be understood: {error}", UNREADABLE)
         return unreadable(str(error), ids)
 
 
@@ -85,12 +91,15 @@ async def events(
             for event in stream.feed(piece):
                 yield event
     except EventTooLong as error:
+        expected.failed(str(error), LISTING_LIMIT)
         yield event_of(unreadable(str(error), stream.unanswered))
-    except ReplyCut:
-        if stream.resumable or not stream.unanswered:
+    except ReplyCut as error:
+        silent = stream.resumable or not stream.unanswered
+        if stream.blind and not silent:
+            raise  # whoever writes the reply tells of it
+        expected.failed(str(error), CUT)
+        if silent:
             return
-        if stream.blind:
-            raise
         text = "the server's stream ended before its reply; what became of the call is unknown"
         for id in sorted(stream.unanswered, key=str):
             yield event_of(answers.error(id, answers.UPSTREAM_DOWN, text))
