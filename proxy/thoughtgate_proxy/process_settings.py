@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thoughtgate_proxy.telemetry.log import Level
+from thoughtgate_proxy.upstream import forward_proxy
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -61,6 +62,10 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         mistakes.append(
             f"THOUGHTGATE_BIND: `{text[:100]}`, allowed are IP addresses with commas between them"
         )
+    try:
+        forward_proxy.named(environ)
+    except forward_proxy.ProxyWrong as error:
+        mistakes.append(str(error))
     settings = ProcessSettings(
         outbound_port=whole("THOUGHTGATE_OUTBOUND_PORT", 7467, 65535),
         inbound_port=whole("THOUGHTGATE_INBOUND_PORT", 7468, 65535),

@@ -2,14 +2,16 @@
 
 import asyncio
 import ssl
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.permit import Permit
-from thoughtgate_proxy.upstream import trust
+from thoughtgate_proxy.upstream import forward_proxy, trust, tunnel
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, Connection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
@@ -22,7 +24,10 @@ class Upstream:
     """The connections to one source."""
 
     def __init__(self, source: Source, folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder` is where relative paths start. Raises `CredentialMissing`, `TrustMissing`."""
+        """`folder` is where relative paths start.
+
+        Raises `CredentialMissing`, `TrustMissing`, `ProxyWrong`.
+        """
         url = urlsplit(source.url)
         self._source = source
         self._credentials = SourceHeaders(source, folder, environ)
@@ -32,8 +37,12 @@ class Upstream:
             self._tls = trust.context(ca_file, environ)
         assert url.hostname is not None  # noqa: S101  the configuration has only absolute URLs
         self._host, self._port = url.hostname, url.port or (443 if self._tls else 80)
+        self._proxy: forward_proxy.ForwardProxy | None = None
+        if self._tls and not forward_proxy.goes_direct(self._host, self._port, environ):
+            self._proxy = forward_proxy.named(environ)
         self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
         self._idle: list[Connection] = []
+        self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def send(self, permit: Permit, head: Head) -> UpstreamReply:
@@ -59,6 +68,12 @@ class Upstream:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+
+    def stop(self) -> None:
+        """Close those in use as well: their requests and streams are told that we end."""
+        self.close()
+        for connection in list(self._open):
+            connection.stop()
 
     def _request(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
         lines = [f"{permit.method} {permit.target} HTTP/1.1\r\nhost: ".encode("latin-1")]
@@ -108,10 +123,12 @@ class Upstream:
         limit = self._source.timeouts.connect
         try:
             async with asyncio.timeout(limit):
+                way: dict[str, Any] = {"host": self._host, "port": self._port}
+                if self._proxy is not None:
+                    way = {"sock": await tunnel.opened(self._proxy, self._host, self._port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(self._keep),
-                    self._host,
-                    self._port,
+                    **way,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,
                     # Not its own limit, which may be less than ours.
@@ -121,4 +138,5 @@ class Upstream:
             raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
         except OSError as error:  # ssl.SSLError is one
             raise UpstreamError(f"no connection: {trust.words(error)}", sent=False) from error
+        self._open.add(connection)
         return connection

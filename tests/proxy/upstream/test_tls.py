@@ -200,7 +200,10 @@ def test_a_reload_reads_the_authority_again(tmp_path: Path) -> None:
             proxy.write(proxy.path.read_text().replace("other_*", "third_*"))
             kept = "the changed configuration is refused; the last good one stays in force"
             line = await proxy.line(kept)
-            assert f"sources[0].ca_file: `{file}`: it holds no certificates in PEM" in line["mistakes"][0]
+            assert (
+                f"sources[0].ca_file: `{file}`: it holds no certificates in PEM"
+                in line["mistakes"][0]
+            )
             assert (await ask(proxy.port, post(call("get_user")))).status == 200
 
     test()
