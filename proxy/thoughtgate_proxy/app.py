@@ -125,9 +125,9 @@ class _Process:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        await proxy.server.shutdown(1.0)
         for upstream in self._pipeline.in_force.upstreams.values():
-            upstream.close()
+            upstream.stop()  # what is still under way ends in words
+        await proxy.server.shutdown(1.0)
         self._log.event("stopped")
         for server in admin_servers:
             server.close()

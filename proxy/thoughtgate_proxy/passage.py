@@ -17,7 +17,7 @@ from thoughtgate_proxy.mcp import answers, event_stream, listings, replies
 from thoughtgate_proxy.mcp.replies import LISTING_LIMIT, Expected
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
-from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
+from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.reply import ReplyBody, UpstreamReply
 
 _JSON = [("content-type", headers.JSON)]
@@ -148,16 +148,14 @@ class Passage:
     def _no_reply(self, error: UpstreamError, asked: Sequence[Request]) -> HttpReply:
         timed_out = isinstance(error, UpstreamTimedOut)
         method = asked[0].method if asked else ""
-        self._record.upstream_failed(
-            self.source.id, method, str(error), "upstream_timeout" if timed_out else "upstream_down"
-        )
-        text = (
-            "the MCP server did not answer in time"
-            if timed_out
-            else (
-                "the MCP server gave no reply" if error.sent else "the MCP server cannot be reached"
-            )
-        )
+        kind, text = "upstream_down", "the MCP server cannot be reached"
+        if timed_out:
+            kind, text = "upstream_timeout", "the MCP server did not answer in time"
+        elif isinstance(error, Restarting):
+            kind, text = "restarting", "ThoughtGate is restarting and has no reply yet"
+        elif error.sent:
+            text = "the MCP server gave no reply"
+        self._record.upstream_failed(self.source.id, method, str(error), kind)
         if error.sent:
             text += "; whether it acted on the request is unknown, and it was not sent again"
         code = answers.UPSTREAM_TIMED_OUT if timed_out else answers.UPSTREAM_DOWN

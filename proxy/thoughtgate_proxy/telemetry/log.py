@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
@@ -13,6 +14,8 @@ import orjson
 # Linux lets this much through a pipe whole or not at all; a pipe that polls writable has room.
 _PIPE_BUF = 4096
 _RETRY_SECONDS = 0.02
+# A slow reader may have this long to take the last lines.
+_LAST_SECONDS = 1.0
 
 
 class Level(Enum):
@@ -66,15 +69,19 @@ class Log:
             try:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
-                self.flush()
+                self._drain()
                 return
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._write)
 
-    def flush(self) -> None:
-        """Write what can be written at once; for the end of the process."""
-        self._drain()
+    def flush(self, seconds: float = _LAST_SECONDS) -> None:
+        """Write what waits, and give whoever reads it some time; for the end of the process."""
+        end = time.monotonic() + seconds
+        while self._waiting and (left := end - time.monotonic()) > 0:
+            self._poll.poll(left * 1000)
+            if not self._drain():
+                return
 
     def _time(self) -> bytes:
         """ISO 8601 in UTC, to the millisecond; all but those are the same for a whole second."""
@@ -91,10 +98,12 @@ class Log:
             self._scheduled = True
             self._loop.call_later(_RETRY_SECONDS, self._write)
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Write what can be written at once; whether nothing was wrong with that."""
         while self._waiting and self._poll.poll(0):
             try:
                 written = os.write(self._fd, self._waiting[:_PIPE_BUF])
             except OSError:
-                return  # full, or the disk is, or the reader is gone: stuck, and tried again
+                return False  # the disk is full, or the reader is gone: stuck, and tried again
             del self._waiting[:written]
+        return True

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from thoughtgate_proxy.core.http import Headers
-from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
+from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.reply import Exchange, UpstreamReply
 
 # A server that names no Keep-Alive timeout may close after 5 s (Node's default).
@@ -67,6 +67,12 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def stop(self) -> None:
+        """Close at once, and tell whoever waits for a reply that this is our doing."""
+        if self._exchange is not None:
+            self._exchange.fail(Restarting())
+        self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, if not by name

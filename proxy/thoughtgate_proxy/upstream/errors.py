@@ -13,5 +13,12 @@ class UpstreamError(Exception):
         self.sent = sent
 
 
+class Restarting(UpstreamError):
+    """No reply by the time that the proxy had to end."""
+
+    def __init__(self) -> None:
+        super().__init__("the proxy had to end before the reply did", sent=True)
+
+
 class UpstreamTimedOut(UpstreamError):
     """No connection, or no reply, within the source's timeouts."""

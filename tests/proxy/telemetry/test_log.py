@@ -4,6 +4,8 @@ import asyncio
 import fcntl
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -101,3 +103,37 @@ def test_what_waits_is_bounded(pipe: list[int]) -> None:
         assert 20_000 <= len(log._waiting) < 22_000
 
     test()
+
+
+def test_at_the_end_a_slow_reader_gets_the_last_lines(pipe: list[int]) -> None:
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    got = bytearray()
+
+    def read() -> None:
+        while piece := os.read(pipe[0], 1000):
+            got.extend(piece)
+
+    @run
+    async def written() -> None:
+        log = log_to(pipe)
+        for number in range(100):
+            log.always("line", number=number, padding="x" * 1000)
+        reader = threading.Thread(target=read)
+        reader.start()
+        log.flush(15.0)
+        os.close(pipe[1])
+        pipe[1] = -1
+        reader.join()
+
+    written()
+    assert [json.loads(line)["number"] for line in got.splitlines()] == list(range(100))
+
+
+def test_at_the_end_nobody_is_waited_for_who_has_gone(pipe: list[int]) -> None:
+    log = log_to(pipe)
+    os.close(pipe[0])
+    pipe[0] = -1
+    log.always("line")
+    begun = time.monotonic()
+    log.flush(15.0)
+    assert time.monotonic() - begun < 5
