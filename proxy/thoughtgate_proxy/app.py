@@ -147,9 +147,9 @@ class _Process:
         self._metrics.connections -= 1
         self._metrics.request_seconds.observe(seconds)
 
-    def refused(self, status: int, reason: str) -> None:
+    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
         """A listener refused a request before it was one."""
-        self._record.refused(_new_id(), status, reason)
+        self._record.refused(_new_id(), status, reason, limit=limit)
 
     def broken(self, error: BaseException | None) -> None:
         """A listener failed at a request."""

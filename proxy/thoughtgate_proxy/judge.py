@@ -98,7 +98,7 @@ class Judge:
         most = self._gate.config.limits.batch
         if len(read.targets) > most:
             text = f"the request names {len(read.targets)} resources, allowed are {most}"
-            return self._refused(read, 200, message.INVALID_PARAMS, text)
+            return self._refused(read, 200, message.INVALID_PARAMS, text, "batch")
         correlation = self._new_id()
         if self._record.log.stuck:
             text = "the log cannot be written, and no call goes unlogged: try again later"
@@ -137,8 +137,13 @@ class Judge:
         )
 
     def _refused(
-        self, read: Request | Notification, status: int, code: int, reason: str
+        self,
+        read: Request | Notification,
+        status: int,
+        code: int,
+        reason: str,
+        limit: str | None = None,
     ) -> Answered:
-        self._record.refused(self._new_id(), status, reason, read.method)
+        self._record.refused(self._new_id(), status, reason, read.method, limit)
         id = read.id if isinstance(read, Request) else None
         return Answered(status, answers.error(id, code, reason))

@@ -109,7 +109,7 @@ class Pipeline:
         try:
             read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
         except Malformed as error:
-            self._record.refused(self._new_id(), error.status, error.reason)
+            self._record.refused(self._new_id(), error.status, error.reason, limit=error.limit)
             return HttpReply(error.status, _JSON, answers.error(error.id, error.code, error.reason))
         if isinstance(read, Batch):
             return await self._batch(http, passage, judge, read)
@@ -154,6 +154,6 @@ class Pipeline:
         return Passage(in_force.gate, upstream, where, http, head, self._record)
 
     def _refused(self, refused: HttpRefused) -> HttpReply:
-        self._record.refused(self._new_id(), refused.status, refused.reason)
+        self._record.refused(self._new_id(), refused.status, refused.reason, limit=refused.limit)
         body = answers.error(None, message.INVALID_REQUEST, refused.reason)
         return HttpReply(refused.status, [*_JSON, *refused.headers], body)

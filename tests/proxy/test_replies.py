@@ -254,7 +254,7 @@ def test_a_listing_that_is_too_long_becomes_an_error() -> None:
         client = Client(1, listing=True, limit=500)
         (told,) = client.messages(*pieces)
         assert (told["id"], told["error"]["code"]) == (1, BAD_REPLY)
-        assert client.failures == ["listing_limit"]
+        assert client.failures == ["limit_listing_reply_bytes"]
 
 
 def test_a_whole_listing_is_filtered() -> None:

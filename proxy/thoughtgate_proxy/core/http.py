@@ -40,11 +40,21 @@ class HttpReply:
 
 
 class HttpRefused(Exception):
-    """A request that is refused for its HTTP form; `reason` is one line for a human."""
+    """A request that is refused for its HTTP form; `reason` is one line for a human.
 
-    def __init__(self, status: int, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+    `limit` is the configuration's key of the limit that it is over, if that is why.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: Iterable[tuple[str, str]] = (),
+        limit: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.headers = status, reason, list(headers)
+        self.limit = limit
 
 
 class ReplyCut(Exception):

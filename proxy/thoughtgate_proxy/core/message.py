@@ -52,11 +52,20 @@ Id = str | int
 
 
 class Malformed(ValueError):
-    """A message that has no single reading; `code` is JSON-RPC's, `id` the request's if known."""
+    """A message that has no single reading; `code` is JSON-RPC's, `id` the request's if known.
 
-    def __init__(self, reason: str, code: int = INVALID_REQUEST, id: Id | None = None) -> None:
+    `limit` is the configuration's key of the limit that it is over, if that is why.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        code: int = INVALID_REQUEST,
+        id: Id | None = None,
+        limit: str | None = None,
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.code, self.id = reason, code, id
+        self.reason, self.code, self.id, self.limit = reason, code, id, limit
 
     @property
     def status(self) -> int:
@@ -119,6 +128,8 @@ def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH)
     """Read the body of a POST. Raises `Malformed`."""
     try:
         value = strict_json.loads(body, max_depth)
+    except strict_json.TooDeep as error:
+        raise Malformed(str(error), PARSE_ERROR, limit="json_depth") from error
     except strict_json.UnreadableJSON as error:
         raise Malformed(str(error), PARSE_ERROR) from error
     if not isinstance(value, list):
@@ -126,7 +137,8 @@ def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH)
     if not value:
         raise Malformed("the batch is empty")
     if len(value) > max_batch:
-        raise Malformed(f"the batch has {len(value)} messages, allowed are {max_batch}")
+        said = f"the batch has {len(value)} messages, allowed are {max_batch}"
+        raise Malformed(said, limit="batch")
     members = tuple(map(_message, value))
     ids = [member.id for member in members if isinstance(member, Request)]
     if len(set(ids)) != len(ids):

@@ -18,6 +18,10 @@ class UnreadableJSON(ValueError):
     """The text has no reading, or more than one; the message says which, in one line."""
 
 
+class TooDeep(UnreadableJSON):
+    """The text is nested deeper than allowed."""
+
+
 def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Parse `body` (UTF-8) into dicts, lists, str, int, Decimal, bool and None.
 
@@ -30,7 +34,7 @@ def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
         raise UnreadableJSON(f"not one JSON document in UTF-8: {_first_line(error)}") from error
     # Counting brackets is far cheaper than walking, and settles almost every message.
     if body.count(b"{") + body.count(b"[") > max_depth and _depth(value) > max_depth:
-        raise UnreadableJSON(f"nested deeper than {max_depth} levels")
+        raise TooDeep(f"nested deeper than {max_depth} levels")
     try:
         return _EXACT.decode(body.decode())
     except InvalidOperation as error:

@@ -11,7 +11,13 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.http import Headers, HttpRefused, HttpReply, HttpRequest, ReplyCut
 from thoughtgate_proxy.listeners.memory import Budget, NoRoom, Share, TooBig
-from thoughtgate_proxy.listeners.server import Complaints, HttpServer, refusal
+from thoughtgate_proxy.listeners.server import (
+    HEADERS_TOO_LARGE,
+    IDLE_SECONDS,
+    Complaints,
+    HttpServer,
+    refusal,
+)
 
 # How long a client may take to send its request's body.
 _BODY_SECONDS = 30.0
@@ -48,6 +54,7 @@ class ProxyListener:
         watch: Watch,
         budget: Budget,
         body_seconds: float = _BODY_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """`limits` gives those of the configuration in force; all bodies share `budget`."""
         self._handle, self._limits, self._watch = handle, limits, watch
@@ -55,12 +62,13 @@ class ProxyListener:
         self._active = 0
         self._blocks: dict[RawHeaders, tuple[Headers, int]] = {}
         self.closing = False
-        self.server = HttpServer(self._request, watch)
+        self.server = HttpServer(self._request, watch, idle_seconds)
 
     async def _request(self, request: web.BaseRequest) -> web.StreamResponse:
         limits, begun = self._limits(), time.perf_counter()
         if self._active >= limits.concurrent_requests:
-            return self._short(503, f"{self._active} requests are under way, which is the limit")
+            told = f"{self._active} requests are under way, which is the limit"
+            return self._short(503, told, "concurrent_requests")
         self._active += 1
         self._watch.begun()
         share = Share(self._budget)
@@ -83,7 +91,8 @@ class ProxyListener:
     ) -> HttpRequest | web.Response:
         headers, size = self._block(request.raw_headers)
         if size > limits.header_block_bytes:
-            return self._short(431, f"the headers have more than {limits.header_block_bytes} bytes")
+            told = f"the headers have more than {limits.header_block_bytes} bytes"
+            return self._short(HEADERS_TOO_LARGE, told, "header_block_bytes")
         if request.version not in (HttpVersion10, HttpVersion11):
             return self._short(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         upgrade = request.headers.get("Upgrade", _OFFER)
@@ -106,7 +115,7 @@ class ProxyListener:
                 async with asyncio.timeout(self._body_seconds):
                     body = await _body(request, limits.request_body_bytes, share)
             except HttpRefused as refused:
-                return self._short(refused.status, refused.reason)
+                return self._short(refused.status, refused.reason, refused.limit)
             except TimeoutError:
                 return self._short(408, f"the body did not come within {self._body_seconds:g} s")
             except web.RequestPayloadError:
@@ -149,8 +158,8 @@ class ProxyListener:
             await stream.write_eof()
         return stream
 
-    def _short(self, status: int, reason: str) -> web.Response:
-        self._watch.refused(status, reason)
+    def _short(self, status: int, reason: str, limit: str | None = None) -> web.Response:
+        self._watch.refused(status, reason, limit)
         return refusal(status, reason)
 
     def _last(self, response: web.StreamResponse) -> None:
@@ -162,16 +171,15 @@ def _at_once(request: web.BaseRequest, most: int, share: Share) -> bytes:
     """A body that has come whole already, as most do. Raises `HttpRefused`."""
     body = request.content.read_nowait()
     if len(body) > most:
-        raise HttpRefused(413, f"the body has more than {most} bytes")
+        raise _too_long(most)
     _charge(share, body)
     return body
 
 
 async def _body(request: web.BaseRequest, most: int, share: Share) -> bytes:
     """The whole body, `most` bytes of it. Raises `HttpRefused`."""
-    too_long = f"the body has more than {most} bytes"
     if request.content_length is not None and request.content_length > most:
-        raise HttpRefused(413, too_long)
+        raise _too_long(most)
     if "Expect" in request.headers and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
@@ -179,17 +187,23 @@ async def _body(request: web.BaseRequest, most: int, share: Share) -> bytes:
         _charge(share, piece)
         body += piece
         if len(body) > most:
-            raise HttpRefused(413, too_long)
+            raise _too_long(most)
     return bytes(body)
+
+
+def _too_long(most: int) -> HttpRefused:
+    return HttpRefused(413, f"the body has more than {most} bytes", limit="request_body_bytes")
 
 
 def _charge(share: Share, piece: bytes) -> None:
     try:
         share.add(piece)
     except TooBig as error:
-        raise HttpRefused(413, "the body needs more memory than there is for all") from error
+        told = "the body needs more memory than there is for all"
+        raise HttpRefused(413, told, limit="memory_bytes") from error
     except NoRoom as error:
-        raise HttpRefused(503, "other bodies fill the memory: try again later") from error
+        told = "other bodies fill the memory: try again later"
+        raise HttpRefused(503, told, limit="memory_bytes") from error
 
 
 def _set(response: web.StreamResponse, headers: Headers) -> None:

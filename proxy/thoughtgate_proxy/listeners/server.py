@@ -9,6 +9,8 @@ from typing import NoReturn, Protocol
 from aiohttp import http_exceptions, http_parser, web, web_protocol
 
 _MOST_LINE = 1 << 16
+HEADERS_TOO_LARGE = 431
+IDLE_SECONDS = 75.0
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -17,7 +19,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Complaints(Protocol):
     """Is told of what never became a request, and of what went wrong in answering one."""
 
-    def refused(self, status: int, reason: str) -> None: ...
+    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
+        """`limit` is the configuration's key of the limit that the request is over, if any."""
 
     def broken(self, error: BaseException | None) -> None: ...
 
@@ -29,14 +32,17 @@ class ParserTooLax(Exception):
 class HttpServer(web.Server):
     """A server for one handler, whose every answer is JSON with words. Raises `ParserTooLax`."""
 
-    def __init__(self, handler: Handler, complaints: Complaints) -> None:
+    def __init__(
+        self, handler: Handler, complaints: Complaints, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        """`idle_seconds`: how long a connection may stay without a whole request head."""
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise ParserTooLax(
                 "aiohttp runs without its C extensions, whose parser alone is strict enough here: "
                 "unset AIOHTTP_NO_EXTENSIONS, or install aiohttp as a wheel"
             )
         super().__init__(handler, handler_cancellation=True)
-        self.complaints = complaints
+        self.complaints, self._idle_seconds = complaints, idle_seconds
 
     def __call__(self) -> web_protocol.RequestHandler:
         """One connection. Made here since aiohttp drops all settings if it does not know one."""
@@ -47,8 +53,7 @@ class HttpServer(web.Server):
             auto_decompress=False,
             max_line_size=_MOST_LINE,
             max_field_size=_MOST_LINE,
-            # Also bounds how long a connection may stay without a whole request head.
-            keepalive_timeout=75.0,
+            keepalive_timeout=self._idle_seconds,
             access_log=None,  # type: ignore[arg-type]  # none, which its type does not tell
         )
 
@@ -71,7 +76,8 @@ class _Connection(web_protocol.RequestHandler):
             _give_up()  # the client is gone
         if isinstance(exc, http_exceptions.HttpProcessingError):
             status, reason = _understood(exc, message or "")
-            server.complaints.refused(status, reason)
+            limit = "header_block_bytes" if status == HEADERS_TOO_LARGE else None
+            server.complaints.refused(status, reason, limit)
         else:
             reason = "ThoughtGate failed and let nothing pass"
             server.complaints.broken(exc)
@@ -92,9 +98,9 @@ def refusal(status: int, reason: str) -> web.Response:
 def _understood(exc: http_exceptions.HttpProcessingError, message: str) -> tuple[int, str]:
     """The status and the reason of a parser's error, without the bytes that it quotes."""
     if isinstance(exc, http_exceptions.LineTooLong):
-        return 431, f"a line of the request's head has more than {_MOST_LINE} bytes"
+        return HEADERS_TOO_LARGE, f"a line of the request's head has more than {_MOST_LINE} bytes"
     if message == "Too many headers received":
-        return 431, "the request has more than 128 headers"
+        return HEADERS_TOO_LARGE, "the request has more than 128 headers"
     return 400, f"the request is not HTTP: {message.partition(chr(10))[0].partition(':')[0][:100]}"
 
 

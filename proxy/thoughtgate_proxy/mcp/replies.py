@@ -18,7 +18,7 @@ from thoughtgate_proxy.mcp.event_stream import event as event_of
 
 BAD_REPLY = 50202
 # What a reply failed at, as the log and the metrics call it.
-CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "listing_limit", "listing_unreadable"
+CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "limit_listing_reply_bytes", "listing_unreadable"
 # An event that no listing is expected in may be longer: it then passes piece by piece.
 _INSPECTED = 1 << 20
 

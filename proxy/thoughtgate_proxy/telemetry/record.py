@@ -61,14 +61,22 @@ class Record:
         self.metrics.decisions.inc(decision.gate.value, decision.outcome.value)
 
     def refused(
-        self, correlation: str, status: int, reason: str, method: str | None = None
+        self,
+        correlation: str,
+        status: int,
+        reason: str,
+        method: str | None = None,
+        limit: str | None = None,
     ) -> None:
-        """Log and count a request that was not understood, or that had no place."""
+        """Log and count a request that was not understood, or that is over the limit `limit`."""
         facts = {"status": status, "reason": reason, "correlation_id": correlation, **self._who}
         if method is not None:
             facts["method"] = method[:100]
+        if limit is not None:
+            facts["limit"] = limit
         self.log.always("refused", Level.WARNING, **facts)
-        self.metrics.errors.inc(f"http_{status}", known_method(method or ""))
+        kind = f"http_{status}" if limit is None else f"limit_{limit}"
+        self.metrics.errors.inc(kind, known_method(method or ""))
 
     def upstream_failed(self, source: str, method: str, reason: str, kind: str) -> None:
         """Log and count a server that gave no reply, or none that can be passed on."""

@@ -25,6 +25,7 @@ class Watching:
 
     active: int = 0
     refusals: list[int] = field(default_factory=list)
+    limits: list[str | None] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
 
@@ -35,8 +36,9 @@ class Watching:
         assert seconds >= 0
         self.active -= 1
 
-    def refused(self, status: int, reason: str) -> None:
+    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
         assert reason
+        self.limits.append(limit)
         self.refusals.append(status)
 
     def broken(self, error: BaseException | None) -> None:
@@ -55,12 +57,16 @@ async def echo(request: HttpRequest) -> HttpReply:
 
 @contextlib.asynccontextmanager
 async def listening(
-    handle: Handle = echo, limits: Limits | None = None, memory: int = 1 << 26, seconds: float = 9.0
+    handle: Handle = echo,
+    limits: Limits | None = None,
+    memory: int = 1 << 26,
+    seconds: float = 9.0,
+    idle: float = 9.0,
 ) -> AsyncIterator[tuple[int, Watching, ProxyListener]]:
     """The listener alone, in this process. In the end nothing may be under way."""
     watch, in_force = Watching(), limits or Limits()
     budget = Budget(memory)
-    listener = ProxyListener(handle, lambda: in_force, watch, budget, seconds)
+    listener = ProxyListener(handle, lambda: in_force, watch, budget, seconds, idle)
     servers = await listen(listener.server, ["127.0.0.1"], 0)
     try:
         yield port_of(servers[0]), watch, listener
@@ -77,6 +83,7 @@ def chunked(*pieces: bytes) -> bytes:
     return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
+LIMIT_OF = {413: "request_body_bytes", 431: "header_block_bytes"}
 SMALL = Limits(request_body_bytes=1024, header_block_bytes=1024)
 REQUESTS = {
     "as long as allowed": (200, post(b"x" * 1024)),
@@ -106,6 +113,7 @@ async def test_a_limit_has_words(name: str) -> None:
             if status != 200:
                 assert reply.json["error"]["message"]
                 assert watch.refusals == [status]
+                assert watch.limits == [LIMIT_OF.get(status)]
                 wire.writer.write_eof()
                 await wire.closed()
         # Others are served on.
@@ -140,6 +148,20 @@ async def test_a_body_that_trickles_is_refused(kind: str) -> None:
         assert watch.refusals == [408]
 
 
+@pytest.mark.parametrize("begin", [b"", b"POST / HTTP/1.1\r\nHost: loc"], ids=["none", "half"])
+@pytest.mark.parametrize("used", [False, True])
+@run
+async def test_a_connection_without_a_whole_head_is_closed(begin: bytes, used: bool) -> None:
+    async with listening(idle=0.3) as (port, watch, _), connected(port) as wire:
+        if used:
+            await wire.send(post(b"{}"))
+            assert (await wire.reply()).status == 200
+        await wire.send(begin)
+        await wire.closed()
+        assert not watch.refusals
+        assert not watch.breaks
+
+
 @run
 async def test_bodies_share_the_memory() -> None:
     go = asyncio.Event()
@@ -158,6 +180,7 @@ async def test_bodies_share_the_memory() -> None:
         assert (await first).status == 200
         assert (await ask(port, post(b"x" * 3000))).status == 200
         assert watch.refusals == [413, 413, 503]
+        assert watch.limits == ["memory_bytes"] * 3
 
 
 @run
@@ -172,6 +195,7 @@ async def test_requests_beyond_the_limit_are_refused() -> None:
         under_way = [asyncio.create_task(ask(port, post(b"{}"))) for _ in range(2)]
         await within(lambda: watch.active == 2, "two requests")
         assert (await ask(port, post(b"{}"))).status == 503
+        assert watch.limits == ["concurrent_requests"]
         go.set()
         assert [reply.status for reply in await asyncio.gather(*under_way)] == [200, 200]
         assert (await ask(port, post(b"{}"))).status == 200
@@ -286,8 +310,8 @@ def test_refusals_of_the_listener_are_logged_and_counted(tmp_path: Path) -> None
             line = await proxy.line("refused", status=400)
             assert line["principal"] == "data/agent"
             metrics = await proxy.metrics()
-            for status in (413, 400):
-                series = f'thoughtgate_errors_total{{error_type="http_{status}",method=""}}'
+            for kind in ("limit_request_body_bytes", "http_400"):
+                series = f'thoughtgate_errors_total{{error_type="{kind}",method=""}}'
                 assert metrics[series] == 1
 
     test()
