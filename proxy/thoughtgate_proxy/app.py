@@ -197,6 +197,10 @@ class _Process:
         old, self._pipeline.in_force = self._pipeline.in_force, new
         for upstream in old.upstreams.values():
             upstream.close()
+        exposed = {source.id: source.expose for source in old.gate.config.enabled_sources}
+        for source in new.gate.config.enabled_sources:
+            if exposed.get(source.id, source.expose) != source.expose:
+                self._pipeline.changes.tell(source.id)
         self._mark(loaded)
 
     def _mark(self, loaded: Loaded) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.decision import Decision
@@ -14,6 +15,7 @@ from thoughtgate_proxy.core.methods import LISTINGS
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.core.routing import Route
 from thoughtgate_proxy.mcp import answers, event_stream, listings, replies
+from thoughtgate_proxy.mcp.list_changes import ListChanges
 from thoughtgate_proxy.mcp.replies import LISTING_LIMIT, Expected
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
@@ -36,9 +38,10 @@ class Passage:
         http: HttpRequest,
         head: Head,
         record: Record,
+        changes: ListChanges,
     ) -> None:
         self._gate, self._upstream, self._http, self._record = gate, upstream, http, record
-        self._head = head
+        self._head, self._changes = head, changes
         self.source, self._target = where.source, where.target
 
     async def post(
@@ -57,10 +60,13 @@ class Passage:
         if isinstance(reply, HttpReply):
             return reply
         try:
-            return await self._answer(reply, asked, ours)
+            answer = await self._answer(reply, asked, ours)
         except BaseException:
             reply.close()  # above all when the client has gone: the server must learn of it
             raise
+        if asked and asked[0].method == "initialize":
+            return replace(answer, body=self._changes.noticing(self.source.id, answer.body))
+        return answer
 
     async def _answer(
         self, reply: UpstreamReply, asked: Sequence[Request], ours: Sequence[bytes]
@@ -74,7 +80,10 @@ class Passage:
             reply.close()
             return self._failed(502, told, asked)
         if kind == headers.EVENT_STREAM:
-            return _stream(reply, replies.events(_pieces(reply.body), expected, ours))
+            events = replies.events(_pieces(reply.body), expected, ours)
+            if len(asked) == 1:
+                events = self._changes.joined(self.source.id, asked[0], events)
+            return _stream(reply, events)
         readable = kind == headers.JSON or reply.status < 300
         if (listing and readable) or (ours and reply.status < 300):
             return await self._whole(reply, expected, asked, ours)
@@ -111,7 +120,8 @@ class Passage:
                     "this server speaks the HTTP+SSE transport of revision 2024-11-05, which is "
                     "not supported; it needs streamable HTTP",
                 )
-        return _stream(reply, replies.events(pieces, expected))
+        events = replies.events(pieces, expected)
+        return _stream(reply, self._changes.joined(self.source.id, None, events))
 
     async def plain(self) -> HttpReply:
         """Send a request without a message: the end of a session, or a read of metadata."""

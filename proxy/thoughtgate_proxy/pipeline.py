@@ -13,6 +13,7 @@ from thoughtgate_proxy.core.message import Batch, Malformed, Request
 from thoughtgate_proxy.core.routing import Route, route, well_known
 from thoughtgate_proxy.judge import Answered, Judge
 from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.mcp.list_changes import ListChanges
 from thoughtgate_proxy.passage import Passage
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
@@ -56,6 +57,7 @@ class Pipeline:
     ) -> None:
         """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids."""
         self.in_force = in_force
+        self.changes = ListChanges()
         self._record = record
         self._heads = headers.Heads(loopback_only=loopback_only)
         self._new_id = new_id
@@ -151,7 +153,7 @@ class Pipeline:
     ) -> Passage:
         where = where or in_force.route(http.target)
         upstream = in_force.upstreams[where.source.id]
-        return Passage(in_force.gate, upstream, where, http, head, self._record)
+        return Passage(in_force.gate, upstream, where, http, head, self._record, self.changes)
 
     def _refused(self, refused: HttpRefused) -> HttpReply:
         self._record.refused(self._new_id(), refused.status, refused.reason, limit=refused.limit)
