@@ -159,6 +159,11 @@ class _Process:
         """A reply ended too early."""
         self._record.upstream_failed("", "", reason, "upstream_cut")
 
+    def left_out(self, name: str) -> None:
+        """A listener could not pass a header of a reply on."""
+        text = "a header of the server's reply is left out: its value is not UTF-8"
+        self._log.event(text, Level.WARNING, header=name[:100])
+
     async def _until_quiet(self) -> None:
         """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""
         loop = asyncio.get_running_loop()

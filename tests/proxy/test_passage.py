@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp.http import SERVER_SOFTWARE
 
 from tests.awaiting import within
 from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, dumps, polite
@@ -60,6 +61,43 @@ def test_the_servers_status_headers_and_bytes_pass_as_they_are(gate: World) -> N
         assert reply.header("x-own") == "a b"
         assert reply.header("set-cookie") == "c=d"
         assert server.received[0].header("mcp-session-id") == "s-0"
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_header_beyond_ascii_passes_in_its_bytes_or_not_at_all(
+    gate: World, streaming: bool
+) -> None:
+    kind = "text/event-stream" if streaming else "application/json"
+    lines = (f"Content-Type: {kind}\r\n".encode(), b"X-Utf-8: caf\xc3\xa9 \xe2\x82\xac\r\n",
+             b"X-Latin-1: caf\xe9\r\n", b"Content-Length: 2\r\n\r\n{}")  # fmt: skip
+
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\n" + b"".join(lines))
+
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        since = len(proxy.lines)
+        reply = await through(server, proxy, script, post(call("get_user")))
+        assert reply.status == 200
+        value = reply.header("x-utf-8")
+        assert value is not None
+        assert value.encode("latin-1") == b"caf\xc3\xa9 \xe2\x82\xac"
+        assert reply.header("x-latin-1") is None
+        text = "a header of the server's reply is left out: its value is not UTF-8"
+        await proxy.line(text, since, header="x-latin-1")
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize("name", [None, "Own/1.0", SERVER_SOFTWARE])
+def test_the_servers_name_is_its_own(gate: World, name: str | None) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        script = answering(b"{}", *([f"Server: {name}"] if name else []))
+        reply = await through(server, proxy, script, post(call("get_user")))
+        assert reply.header("server") == name
+        assert (await ask(proxy.port, b"BAD\r\n\r\n")).header("server") is None
+        assert (await proxy.admin("/health")).header("server") is None
 
     gate.run(test)
 

@@ -43,6 +43,9 @@ class Watch(Complaints, Protocol):
     def cut(self, reason: str) -> None:
         """A reply ended too early, and the client's connection with it."""
 
+    def left_out(self, name: str) -> None:
+        """A header of a reply could not be passed on."""
+
 
 class ProxyListener:
     """Reads whole requests, within the limits, and writes replies with back-pressure."""
@@ -138,11 +141,11 @@ class ProxyListener:
     async def _write(self, request: web.BaseRequest, reply: HttpReply) -> web.StreamResponse:
         if isinstance(reply.body, bytes):
             response = web.Response(status=reply.status, body=reply.body)
-            _set(response, reply.headers)
+            self._set(response, reply.headers)
             self._last(response)
             return response
         stream = web.StreamResponse(status=reply.status)
-        _set(stream, reply.headers)
+        self._set(stream, reply.headers)
         self._last(stream)
         await stream.prepare(request)
         try:
@@ -161,6 +164,20 @@ class ProxyListener:
     def _short(self, status: int, reason: str, limit: str | None = None) -> web.Response:
         self._watch.refused(status, reason, limit)
         return refusal(status, reason)
+
+    def _set(self, response: web.StreamResponse, headers: Headers) -> None:
+        """The reply's own headers, and none of aiohttp's making."""
+        for name, value in headers:
+            if name == "content-length" and isinstance(response, web.Response):
+                continue
+            if value.isascii():
+                response.headers.add(name, value)
+                continue
+            try:
+                # aiohttp writes UTF-8, so that these bytes go out as they came.
+                response.headers.add(name, value.encode("latin-1").decode())
+            except UnicodeError:  # and these it cannot write
+                self._watch.left_out(name)
 
     def _last(self, response: web.StreamResponse) -> None:
         if self.closing:
@@ -204,10 +221,3 @@ def _charge(share: Share, piece: bytes) -> None:
     except NoRoom as error:
         told = "other bodies fill the memory: try again later"
         raise HttpRefused(503, told, limit="memory_bytes") from error
-
-
-def _set(response: web.StreamResponse, headers: Headers) -> None:
-    """The reply's own headers, and none of aiohttp's making."""
-    for name, value in headers:
-        if name != "content-length" or not isinstance(response, web.Response):
-            response.headers.add(name, value)

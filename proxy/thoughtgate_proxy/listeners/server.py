@@ -6,7 +6,10 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
-from aiohttp import http_exceptions, http_parser, web, web_protocol
+from aiohttp import hdrs, http_exceptions, http_parser, web, web_protocol
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+from aiohttp.streams import StreamReader
 
 _MOST_LINE = 1 << 16
 HEADERS_TOO_LARGE = 431
@@ -41,7 +44,7 @@ class HttpServer(web.Server):
                 "aiohttp runs without its C extensions, whose parser alone is strict enough here: "
                 "unset AIOHTTP_NO_EXTENSIONS, or install aiohttp as a wheel"
             )
-        super().__init__(handler, handler_cancellation=True)
+        super().__init__(handler, handler_cancellation=True, request_factory=_request)
         self.complaints, self._idle_seconds = complaints, idle_seconds
 
     def __call__(self) -> web_protocol.RequestHandler:
@@ -56,6 +59,25 @@ class HttpServer(web.Server):
             keepalive_timeout=self._idle_seconds,
             access_log=None,  # type: ignore[arg-type]  # none, which its type does not tell
         )
+
+
+class _Request(web.BaseRequest):
+    """Leaves out the name of the program, which aiohttp adds to each reply that has none."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        # The same object, since an upstream's own may well be equal.
+        if response.headers.get(hdrs.SERVER) is SERVER_SOFTWARE:
+            del response.headers[hdrs.SERVER]
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web_protocol.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
 class _Connection(web_protocol.RequestHandler):

@@ -28,6 +28,7 @@ class Watching:
     limits: list[str | None] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def begun(self) -> None:
         self.active += 1
@@ -46,6 +47,9 @@ class Watching:
 
     def cut(self, reason: str) -> None:
         self.cuts.append(reason)
+
+    def left_out(self, name: str) -> None:
+        self.left.append(name)
 
 
 Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
