@@ -1,8 +1,10 @@
 """The command `thoughtgate-proxy`: run the proxy, or work on its configuration offline."""
 
 import argparse
+import contextlib
 import json
 import os
+import resource
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -39,7 +41,15 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     from thoughtgate_proxy.app import run  # noqa: PLC0415
 
     config = options.config or environ.get("THOUGHTGATE_CONFIG") or DEFAULT_CONFIG
+    _allow_connections()
     return run(Path(config), options.identity, environ)
+
+
+def _allow_connections() -> None:
+    """Open as many files as the process may: some runtimes start it with 1024 at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # then what it has must do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _parser() -> argparse.ArgumentParser:
