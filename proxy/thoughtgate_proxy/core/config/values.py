@@ -136,8 +136,9 @@ class Credential(Section, frozen=True, kw_only=True):
 class Timeouts(Section, frozen=True, kw_only=True):
     """How long the upstream may take. A reply that has begun ends with its server or its client.
 
-    `response` runs until the head of the reply is whole. Its default is long on purpose: a gate must not
-    be the first to give up on a slow tool, as clients have their own limit (most often 60 s).
+    `response` runs until the head of the reply is whole. Its default is long on purpose: a gate
+    must not be the first to give up on a slow tool, as clients have their own limit (most often
+    60 s).
     """
 
     connect: Annotated[float, lasting(0.1, 300.0, "until the connection stands")] = 5.0
