@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -227,3 +227,35 @@ def test_only_a_kubelets_mirror_pods_are_left_alone(
     mirror["spec"]["automountServiceAccountToken"] = False
     shown = cluster.kubectl(*dry_run, *kubelet, stdin=json.dumps(mirror))
     assert "initContainers" not in json.loads(shown)["spec"]
+
+
+def test_a_changed_configmap_comes_into_force_and_a_bad_one_does_not(
+    cluster: Cluster, namespace: str, agent: str
+) -> None:
+    text = (ROOT / "examples" / "config.yaml").read_text()
+    url = "http://localhost:7469/ready"
+    ready = f"from urllib.request import urlopen; print(urlopen('{url}').read().decode())"
+
+    def resets() -> bool:
+        return not ask(cluster, agent, namespace, ("admin_reset", {}))[0]["is_error"]
+
+    def refused() -> bool:
+        said = cluster.exec(agent, "python3", "-c", ready, namespace=namespace, container=SIDECAR)
+        return any("schema" in mistake for mistake in json.loads(said).get("refused_config", []))
+
+    assert not resets()
+    cluster.apply(text.replace("action: deny", "action: forward"), namespace)
+    until(resets, "the kubelet's swap and the reload")
+    cluster.apply(text.replace("schema: 1", "schema: 2"), namespace)
+    until(refused, "the refusal of a bad configuration")
+    assert resets(), "the last good one stays in force"
+    cluster.apply(text, namespace)
+    until(lambda: not resets(), "the first configuration again")
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what needs the kubelet's next look at a ConfigMap, which can take over a minute."""
+    limit = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < limit, f"waited in vain for {what}"
+        time.sleep(0.5)  # the pace of asking
