@@ -116,6 +116,7 @@ def in_cluster(namespace: str) -> Cluster:
     """Reach the API server as the pod's service account; its token is read anew as it rotates."""
     configuration = client.Configuration()
     try:
+        # The client's own function has no types.
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise ClusterError(f"this is no pod with a service account: {error}") from error

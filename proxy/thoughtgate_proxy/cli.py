@@ -125,6 +125,7 @@ def _explain(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _schema() -> int:
+    # Only here: no other command needs it, and `run` pays for each import at every start.
     from thoughtgate_proxy.core.config.json_schema import json_schema  # noqa: PLC0415
 
     print(json.dumps(json_schema(), indent=2))

@@ -13,7 +13,7 @@ from tests.awaiting import run, soon, within
 from tests.fakes.mcp_server import FakeMcpServer, Peer, Received
 from tests.proxy.long.draining import drained
 from tests.proxy.running import RULES, config, fronted, started
-from tests.proxy.wire import ask, call, connected, post
+from tests.proxy.wire import Wire, ask, call, connected, post
 
 URL = "http://127.0.0.1:9"
 FROZEN = RULES.replace("governance:", "governance:\n  freeze: true")
@@ -190,23 +190,28 @@ async def swapped(folder: Path) -> None:
             assert "frozen" in reply.json["result"]["content"][0]["text"]
 
 
-async def overtaken(folder: Path) -> None:
-    """What is under way ends under the configuration that let it go."""
+async def held(server: FakeMcpServer, wire: Wire) -> asyncio.Event:
+    """Make a call that the server answers when the event is set; gives the event."""
     go = asyncio.Event()
 
     async def script(_: Received, peer: Peer) -> None:
         await go.wait()
         await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
 
-    async with fronted(folder) as (server, proxy):
-        server.script = script
-        async with connected(proxy.port) as wire:
-            await wire.send(post(call("get_user")))
-            await within(lambda: server.received, "the call at the server")
-            proxy.write(config(server.url, FROZEN))
-            await proxy.line("configuration in force")
-            go.set()
-            assert (await wire.reply()).json["result"] == {}
+    server.script = script
+    await wire.send(post(call("get_user")))
+    await within(lambda: server.received, "the call at the server")
+    return go
+
+
+async def overtaken(folder: Path) -> None:
+    """What is under way ends under the configuration that let it go."""
+    async with fronted(folder) as (server, proxy), connected(proxy.port) as wire:
+        go = await held(server, wire)
+        proxy.write(config(server.url, FROZEN))
+        await proxy.line("configuration in force")
+        go.set()
+        assert (await wire.reply()).json["result"] == {}
 
 
 def test_it_reloads(tmp_path: Path) -> None:
@@ -230,26 +235,17 @@ async def quiet(folder: Path) -> None:
 
 async def busy(folder: Path) -> None:
     """A call under way is waited for."""
-    go = asyncio.Event()
-
-    async def script(_: Received, peer: Peer) -> None:
-        await go.wait()
-        await peer.reply(b'{"jsonrpc":"2.0","id":1,"result":{}}')
-
-    async with fronted(folder) as (server, proxy):
-        server.script = script
-        async with connected(proxy.port) as wire:
-            await wire.send(post(call("get_user")))
-            await within(lambda: server.received, "the call at the server")
-            proxy.process.send_signal(signal.SIGINT)
-            await proxy.line("stopping: serving on until it is quiet")
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
-            await within(lambda: loop.time() - begun > 2.3, "more than the quiet that it waits for")
-            assert (await proxy.admin("/ready")).status == 200
-            go.set()
-            assert (await wire.reply()).json["result"] == {}
-            assert await soon(proxy.process.wait(), "its end") == 0
+    async with fronted(folder) as (server, proxy), connected(proxy.port) as wire:
+        go = await held(server, wire)
+        proxy.process.send_signal(signal.SIGINT)
+        await proxy.line("stopping: serving on until it is quiet")
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await within(lambda: loop.time() - begun > 2.3, "more than the quiet that it waits for")
+        assert (await proxy.admin("/ready")).status == 200
+        go.set()
+        assert (await wire.reply()).json["result"] == {}
+        assert await soon(proxy.process.wait(), "its end") == 0
 
 
 async def impatient(folder: Path) -> None:

@@ -1,61 +1,22 @@
-"""Attempts to get a forbidden call past the gate, or to have the log tell less than was sent.
-
-After each attempt everything that the server got is read as carelessly as a server could: each call
-that can be found in it must stand in the log as forwarded, and in the order of both nothing else.
-"""
+"""Attempts to get a forbidden call past the gate, one row each."""
 
 # ruff: noqa: E501  a table is read row by row
 
-import contextlib
 import gzip
-import itertools
-import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.fakes.mcp_server import FakeMcpServer, callable_names, dumps, polite
+from tests.proxy.evading import BAD, GOOD, attempt, statuses
 from tests.proxy.running import Proxy, World, world
-from tests.proxy.wire import Reply, ask, call, connected, post
-
-BAD = call("admin_reset")
-GOOD = call("get_user", 2)
-_FENCES = itertools.count()
+from tests.proxy.wire import ask, call, post
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("gate")) as both:
         yield both
-
-
-async def attempt(
-    server: FakeMcpServer, proxy: Proxy, data: bytes, count: int | None = 1
-) -> list[Reply]:
-    """Send `data` on one connection, and hold the log against what the server got.
-
-    Ends when `count` replies and what was on its way with them have come (None: when no more do).
-    """
-    server.script, server.received[:], since = polite, [], len(proxy.lines)
-    async with connected(proxy.port) as wire:
-        await wire.send(data)
-        replies = await wire.replies(count)
-        with contextlib.suppress(OSError):
-            wire.writer.write_eof()  # which ends whatever is still under way
-        replies += await wire.replies()
-    # The log is in order: once this call's line is there, so are all before it.
-    fence = f"fence_{next(_FENCES)}"
-    assert (await ask(proxy.port, post(call(fence)))).status == 200
-    await proxy.line("decision", since, name=fence)
-    assert set(server.calls()) == set(proxy.forwarded(since))
-    assert not any(name.startswith("admin_") for name in server.calls())
-    return replies
-
-
-def statuses(replies: list[Reply]) -> list[int]:
-    return [reply.status for reply in replies]
 
 
 def raw(*lines: str, body: bytes = b"") -> bytes:
@@ -396,58 +357,3 @@ def test_the_reader_for_these_tests_finds_what_a_careless_server_would() -> None
     twice = GOOD.replace(b'"arguments"', b'"Name":"admin_reset","arguments"')
     assert callable_names(twice) == ["admin_reset", "get_user"]
     assert callable_names(GOOD + b"\n" + BAD) == ["admin_reset", "get_user"]
-
-
-_TOKENS = st.sampled_from(
-    [
-        b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\u0061", b"\\", b"\x00", b"\xff", b"\xc1\xa5",
-        b"\xef\xbb\xbf", b"null", b'"name":', b'"Name":"admin_reset",', b'"method":"tools/call"',
-        b'"params":{"name":"admin_reset"},', b'"id":3,', b"\r\n", b" ", b"1e999", b"NaN", BAD, GOOD,
-        "\u200b".encode(), "ſ".encode(), b'"_meta":{"a":1},',
-    ]
-)  # fmt: skip
-
-
-@st.composite
-def mutated(draw: st.DrawFn, *seeds: bytes) -> bytes:
-    """A message with pieces inserted, cut out or doubled."""
-    data = draw(st.sampled_from(seeds))
-    for _ in range(draw(st.integers(0, 4))):
-        at, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
-        match draw(st.sampled_from(["insert", "cut", "double", "byte"])):
-            case "insert":
-                data = data[:at] + draw(_TOKENS) + data[at:]
-            case "cut":
-                data = data[:at] + data[min(end, at + 12) :]
-            case "double":
-                data = data[:end] + data[at:]
-            case _:
-                data = data[:at] + bytes([draw(st.integers(0, 255))]) + data[at + 1 :]
-    return data
-
-
-_SETTINGS = settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-_BATCH = b"[" + GOOD + b"," + BAD + b"]"
-_META = json.dumps({**json.loads(GOOD), "params": {"_meta": {"x": 1}, "name": "get_user"}}).encode()
-
-
-@_SETTINGS
-@given(body=mutated(BAD, GOOD, _BATCH, _META))
-def test_whatever_the_body_the_log_tells_what_was_sent(gate: World, body: bytes) -> None:
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        await attempt(server, proxy, post(body))
-
-    gate.run(test)
-
-
-@settings(_SETTINGS, max_examples=50)
-@given(data=mutated(post(GOOD) + post(BAD), post(BAD, "Mcp-Name: admin_reset") + post(GOOD)))
-def test_whatever_the_bytes_the_log_tells_what_was_sent(gate: World, data: bytes) -> None:
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        await attempt(server, proxy, data, None)
-
-    gate.run(test)

@@ -1,52 +1,22 @@
-"""What passes unchanged, what is filtered, and what becomes an error, over real sockets."""
+"""What passes unchanged, and what becomes an error, over real sockets."""
 
 import asyncio
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from aiohttp.http import SERVER_SOFTWARE
 
 from tests.awaiting import within
-from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, dumps, polite
+from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, polite
+from tests.proxy.replying import HIDING, LIST, STREAM, TOOLS, answering, streamed, through, writing
 from tests.proxy.running import RULES, Proxy, World, world
-from tests.proxy.wire import Cut, Reply, ask, call, connected, get, post
-
-STREAM = "Accept: text/event-stream"
-LIST = b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}'
-HIDING = ", expose: {mode: blocklist, tools: [hidden_*]}"
+from tests.proxy.wire import Cut, ask, call, connected, get, post
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("gate"), RULES, HIDING) as both:
         yield both
-
-
-def answering(body: bytes = b"", *lines: str, **more: Any) -> Script:
-    async def script(_: Received, peer: Peer) -> None:
-        await peer.reply(body, *lines, **more)
-
-    return script
-
-
-def writing(data: bytes, *, close: bool = False, reset: bool = False) -> Script:
-    """Write exactly `data`."""
-
-    async def script(_: Received, peer: Peer) -> None:
-        await peer.send(data)
-        if reset:
-            peer.reset()
-        elif close:
-            peer.close()
-
-    return script
-
-
-async def through(server: FakeMcpServer, proxy: Proxy, script: Script, data: bytes) -> Reply:
-    server.script, server.received[:] = script, []
-    return await ask(proxy.port, data)
 
 
 def test_the_servers_status_headers_and_bytes_pass_as_they_are(gate: World) -> None:
@@ -183,79 +153,6 @@ def test_no_other_path_is_an_open_read_of_the_server(gate: World, path: str) -> 
     gate.run(test)
 
 
-def listed(reply: Reply) -> list[str]:
-    return [tool["name"] for tool in reply.json["result"]["tools"]]
-
-
-def test_a_listing_loses_what_is_hidden_and_nothing_else(gate: World) -> None:
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        reply = await through(server, proxy, polite, post(LIST))
-        assert listed(reply) == ["get_user", "delete_user", "admin_reset"]
-        reply = await through(server, proxy, polite, post(call("hidden_tool")))
-        assert reply.json["error"] == {"code": -32602, "message": "Unknown tool: hidden_tool"}
-        assert not server.received
-
-    gate.run(test)
-
-
-TOOLS = dumps({"jsonrpc": "2.0", "id": 7, "result": {"tools": [{"name": "hidden_x"}]}})
-COMPRESSED = b"\x1f\x8b" + b"hidden_x" + bytes(8)
-OPAQUE: dict[str, Script] = {
-    "another type": answering(TOOLS, kind="text/plain"),
-    "no type": writing(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(TOOLS) + TOOLS),
-    "two types": answering(
-        TOOLS, "Content-Type: application/json", kind="text/event-stream", status=200
-    ),
-    "two documents": answering(TOOLS + TOOLS),
-    "a byte order mark": answering(b"\xef\xbb\xbf" + TOOLS),
-    "UTF-16": answering(TOOLS.decode().encode("utf-16")),
-    "a duplicate key": answering(TOOLS.replace(b'"result"', b'"result":{},"result"')),
-    "compressed though not allowed": answering(COMPRESSED, "Content-Encoding: gzip"),
-    "a compressed stream": answering(
-        COMPRESSED, "Content-Encoding: gzip", kind="text/event-stream"
-    ),
-    "a batch": answering(b"[" + TOOLS + b"]"),
-    "not JSON": answering(b"<html>hidden_x</html>"),
-    "nothing": answering(kind="application/json"),
-    "another id": answering(TOOLS.replace(b"7", b"8")),
-    "an event": answering(b"data: " + TOOLS + b"\n\n", kind="text/event-stream"),
-    "an event without an end": answering(b"data: " + TOOLS, kind="text/event-stream"),
-    "an event in lines": answering(
-        b"data: " + TOOLS.replace(b",", b",\rdata:") + b"\r\r", kind="text/event-stream"
-    ),
-    "chunks of a byte": writing(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
-        + b"".join(b"1\r\n%c\r\n" % byte for byte in TOOLS)
-        + b"0\r\n\r\n"
-    ),
-    "until the end": writing(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + TOOLS, close=True
-    ),
-    "too long": answering(TOOLS[:-1] + b" " * (11 << 20) + b"}"),
-}
-
-
-@pytest.mark.parametrize("name", OPAQUE)
-def test_a_listing_never_shows_what_is_hidden(gate: World, name: str) -> None:
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        reply = await through(server, proxy, OPAQUE[name], post(LIST))
-        assert b"hidden_x" not in reply.body
-        assert reply.status in (200, 502)
-        if reply.status == 502:
-            assert reply.json["error"]["code"] in (50201, 50202)
-            assert reply.json["id"] == 7
-
-    gate.run(test)
-
-
-async def streamed(server: FakeMcpServer, proxy: Proxy, script: Script, data: bytes) -> list[Any]:
-    """The messages of the event stream that answers `data`."""
-    reply = await through(server, proxy, script, data)
-    assert reply.header("content-type") == "text/event-stream"
-    events = [event for event in reply.body.decode().split("\n\n") if "data:" in event]
-    return [json.loads(event.partition("data: ")[2]) for event in events]
-
-
 def test_a_reply_that_was_not_asked_for_is_dropped_and_counted(gate: World) -> None:
     async def script(_: Received, peer: Peer) -> None:
         await peer.events()
@@ -285,21 +182,6 @@ def test_readiness_tells_how_the_server_is_and_does_not_depend_on_it(gate: World
         await through(server, proxy, dead, post(call("get_user")))
         ready = await proxy.admin("/ready")
         assert (ready.status, set(ready.json["upstreams"].values())) == (200, {"upstream_down"})
-
-    gate.run(test)
-
-
-def test_a_listing_in_a_listening_stream_is_filtered_too(gate: World) -> None:
-    async def script(_: Received, peer: Peer) -> None:
-        await peer.events()
-        await peer.event(json.loads(TOOLS), id="4")
-        await peer.end()
-
-    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        data = get("/", STREAM, "Last-Event-ID: 3", "Mcp-Session-Id: s")
-        (message,) = await streamed(server, proxy, script, data)
-        assert message["result"]["tools"] == []
-        assert server.received[0].header("last-event-id") == "3"
 
     gate.run(test)
 

@@ -59,6 +59,7 @@ class _Walk:
         }  # fmt: skip
 
     def struct(self, cls: type[msgspec.Struct]) -> Schema:
+        # A struct's type has fields; msgspec's return type does not tell which it gives.
         fields = inspect.type_info(cls).fields  # type: ignore[attr-defined]
         schema: Schema = {
             "type": "object",

@@ -14,7 +14,7 @@ from thoughtgate_proxy.core.config.mistakes import Findings, Mark, Place, found
 
 try:
     from yaml import CSafeLoader as _Loader
-except ImportError:  # PyYAML built without libyaml
+except ImportError:  # PyYAML built without libyaml; to mypy the two are no kin
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 MAX_BYTES = 1 << 20
@@ -156,6 +156,7 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         kind = "str"
         if event.implicit[0]:  # plain, so YAML guesses what it is
+            # PyYAML's stubs leave this method without types.
             tag = self._loader.resolve(yaml.ScalarNode, event.value, (True, False))  # type: ignore[no-untyped-call]
             kind = str(tag).removeprefix("tag:yaml.org,2002:")
         return Scalar(event.value, kind, _mark(event.start_mark), block=event.style == "|")
