@@ -1,0 +1,171 @@
+"""One request for a human's approval: what is asked, and the states that it goes through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from thoughtgate_proxy.core.config.values import Adapter, Kind
+
+
+class State(StrEnum):
+    """Where an approval stands. What may follow what is `TRANSITIONS`, and nothing else."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    SENDING = "sending"
+    DONE = "done"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """It was being sent when we were cut off: the server may or may not have acted."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can follow."""
+        return not any(state is self for state, _ in TRANSITIONS)
+
+
+class Step(StrEnum):
+    """What can happen to an approval."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+    SEND = "send"
+    FINISH = "finish"
+    NOT_SENT = "not_sent"
+    """No byte of the call left: the approval still counts."""
+    CUT = "cut"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
+    (State.PENDING, Step.APPROVE): State.APPROVED,
+    (State.PENDING, Step.REJECT): State.REJECTED,
+    (State.PENDING, Step.EXPIRE): State.EXPIRED,
+    (State.PENDING, Step.CANCEL): State.CANCELLED,
+    # Rejection wins over approval, as long as the call has not gone.
+    (State.APPROVED, Step.REJECT): State.REJECTED,
+    (State.APPROVED, Step.EXPIRE): State.EXPIRED,
+    (State.APPROVED, Step.CANCEL): State.CANCELLED,
+    (State.APPROVED, Step.SEND): State.SENDING,
+    (State.SENDING, Step.FINISH): State.DONE,
+    (State.SENDING, Step.NOT_SENT): State.APPROVED,
+    (State.SENDING, Step.CUT): State.UNKNOWN,
+}
+
+
+class NoSuchStep(ValueError):
+    """The approval is past this step already, or not there yet."""
+
+
+def after(state: State, step: Step) -> State:
+    """The state that `step` leads to. Raises `NoSuchStep`."""
+    found = TRANSITIONS.get((state, step))
+    if found is None:
+        allowed = ", ".join(s.value for at, s in TRANSITIONS if at is state) or "nothing"
+        raise NoSuchStep(f"`{step}` cannot follow `{state}`; allowed: {allowed}")
+    return found
+
+
+class Verdict(StrEnum):
+    """One approver's word."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """An approver's word, from an adapter that knows who they are and that they may decide.
+
+    `approver` is the adapter's own stable id of the person (nobody counts twice), `name` is for
+    people, `at` is Unix time in seconds, `reason` is what the approver wrote, if anything.
+    """
+
+    approver: str
+    name: str
+    verdict: Verdict
+    at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Exactly what is to be approved, and what will be sent.
+
+    `target` is the raw HTTP request target for the server; `name` a tool's or prompt's name, or a
+    resource's URI; `body` the bytes of the JSON-RPC request, as they will be sent; `digest` binds
+    all of it and the caller's credential (`core.binding`).
+    """
+
+    principal: str
+    source: str
+    method: str
+    kind: Kind
+    name: str
+    target: str
+    body: bytes
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Why a human is asked, and under which workflow.
+
+    `reason` is the decision's sentence; `rule`, `match` and `policies` as in `core.decision`;
+    `description` is what the server claims of the tool, if it was listed.
+    """
+
+    workflow: str
+    adapter: Adapter
+    reason: str
+    gate: str
+    rule: int | None = None
+    match: str | None = None
+    policies: tuple[str, ...] = ()
+    config: str = ""
+    description: str | None = None
+    namespace: str | None = None
+    pod: str | None = None
+    correlation: str = ""
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One request for approval, as the store has it. Times are Unix time in seconds.
+
+    `expires` is when humans must have decided; `valid_until` when an approval that was given must
+    have been used; `reason` says why it ended (a rejection's reason in the approver's words);
+    `announced` is the adapter's own note of where it told the humans, None until it has;
+    `result` is the server's JSON-RPC response as it came, kept for a while.
+    """
+
+    id: str
+    call: Call
+    asked: Asked
+    opened: float
+    expires: float
+    required: int = 1
+    state: State = State.PENDING
+    votes: tuple[Vote, ...] = ()
+    decided: float | None = None
+    valid_until: float | None = None
+    ended: float | None = None
+    reason: str = ""
+    announced: str | None = None
+    caller_left: bool = False
+    result: bytes | None = None
+
+    def voted(self, vote: Vote) -> "Approval":
+        """This, with one more vote; the last word of each approver counts."""
+        others = tuple(v for v in self.votes if v.approver != vote.approver)
+        return replace(self, votes=(*others, vote))
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """The names of those who approved, in the order of their votes."""
+        return tuple(v.name for v in self.votes if v.verdict is Verdict.APPROVE)
