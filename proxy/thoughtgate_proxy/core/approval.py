@@ -99,6 +99,11 @@ class Call:
     `target` is the raw HTTP request target for the server; `name` a tool's or prompt's name, or a
     resource's URI; `body` the bytes of the JSON-RPC request, as they will be sent; `digest` binds
     all of it and the caller's credential (`core.binding`).
+
+    `credential` is the SHA-256 of the request's `Authorization` in hex, empty without one: it tells
+    whose tasks these are. `headers` are the request's `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*`,
+    names in lower case: a `tasks/get` that carries the call has others, and a server must refuse a
+    call without them (revision 2026-07-28, streamable HTTP, "Custom Headers").
     """
 
     principal: str
@@ -109,6 +114,8 @@ class Call:
     target: str
     body: bytes
     digest: str
+    credential: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
