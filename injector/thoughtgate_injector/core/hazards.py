@@ -4,7 +4,7 @@ Each of these would take away what the sidecar is for: its own network identity,
 files. Source: `injection.md`, "Opting in".
 """
 
-from thoughtgate_injector.core import names, resources, sidecar
+from thoughtgate_injector.core import names, resources
 from thoughtgate_injector.core import pod as pods
 from thoughtgate_injector.core.pod import Container, Pod
 from thoughtgate_injector.core.refusal import listed, shown
@@ -43,19 +43,12 @@ def _of_pod(pod: Pod) -> list[str]:
 
 
 def _of_container(place: str, container: Container) -> list[str]:
-    reasons = []
-    for mount in container.volume_mounts or ():
-        if mount.name.startswith(names.VOLUME_PREFIX):
-            reasons.append(_volume(place, container, mount.name))
-        elif (path := _ours(mount.mount_path)) is not None:
-            reasons.append(
-                f"container {shown(container.name)} ({place}) mounts at {shown(mount.mount_path)}; "
-                f"allowed: paths outside the sidecar's {shown(path)}"
-            )
-    reasons += [
-        _volume(place, container, device.name)
-        for device in container.volume_devices or ()
-        if device.name.startswith(names.VOLUME_PREFIX)
+    # By name, not by path: each container has mounts of its own, which hide nothing from ours.
+    uses = (*(container.volume_mounts or ()), *(container.volume_devices or ()))
+    reasons = [
+        _volume(place, container, use.name)
+        for use in uses
+        if use.name.startswith(names.VOLUME_PREFIX)
     ]
     # One network namespace: the second to bind a port fails, and that may be the sidecar.
     reasons += [
@@ -72,19 +65,3 @@ def _volume(place: str, container: Container, name: str) -> str:
         f"container {shown(container.name)} ({place}) mounts the volume {shown(name)}; allowed: "
         f"volumes without `{names.VOLUME_PREFIX}` at the front, which are the sidecar's"
     )
-
-
-def _ours(path: str) -> str | None:
-    """Give that one of our paths which a mount at `path` lies on or in."""
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    plain: list[str] = []
-    for part in parts:
-        if part == "..":
-            plain[-1:] = []
-        else:
-            plain.append(part)
-    for own in sidecar.PATHS:
-        own_parts = own.strip("/").split("/")
-        if plain[: len(own_parts)] == own_parts:
-            return own
-    return None

@@ -45,8 +45,6 @@ MOUNTS: Final = (
     (names.NOTOKEN_VOLUME, names.TOKEN_DIR, True),
 )
 VOLUMES: Final = tuple(name for name, _, _ in MOUNTS)
-# The paths that agents may not mount over. The token's is not among them: every pod has it.
-PATHS: Final = tuple(path for name, path, _ in MOUNTS if name != names.NOTOKEN_VOLUME)
 
 
 def container(sidecar: Sidecar) -> dict[str, Any]:

@@ -99,10 +99,11 @@ def test_a_plain_sidecar_is_never_put_into_a_job(owner: str) -> None:
     assert isinstance(decide(asked, Entry.POD, settings, of_job=True), Refusal)
 
 
-def test_a_path_that_only_begins_like_ours_is_the_agents_own() -> None:
+def test_an_agent_may_mount_its_own_volumes_at_our_paths() -> None:
+    """As an example with labels of its own at /etc/podinfo does: mounts are per container."""
     asked = pod("true")
     asked["spec"]["containers"][0]["volumeMounts"] = [
-        {"name": "x", "mountPath": path} for path in ("/etc", "/etc/podinformation", "/var/lib")
+        {"name": "x", "mountPath": path} for path in ("/etc", "/etc/podinfo", "/etc/thoughtgate")
     ]
     assert isinstance(decide(asked, Entry.POD, Settings()), Inject)
 
