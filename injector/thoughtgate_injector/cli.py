@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from thoughtgate_injector import offline
-from thoughtgate_injector.core import names, settings
+from thoughtgate_injector import offline, settings_source
+from thoughtgate_injector.core import names
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
@@ -39,7 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run", help="serve the admission webhook in a cluster", description=_run.__doc__
     )
-    run.add_argument("--settings", metavar="FILE", type=Path, default=Path(names.SETTINGS_FILE))
+    run.add_argument(
+        "--settings",
+        metavar="PATH",
+        type=Path,
+        default=Path(names.SETTINGS_DIR),
+        help="the operator's settings: the mounted ConfigMap's folder, or the ConfigMap in a file",
+    )
     run.add_argument("--port", type=int, default=names.WEBHOOK_PORT, help="for reviews, over TLS")
     run.add_argument(
         "--health-port", type=int, default=names.HEALTH_PORT, help="for probes and metrics"
@@ -55,9 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     inject.add_argument(
         "--settings",
-        metavar="FILE",
+        metavar="PATH",
         type=Path,
-        help="the operator's settings (default: as shipped)",
+        help="the operator's settings: their ConfigMap in a file (default: as shipped)",
     )
     inject.add_argument(
         "--namespace-inject",
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _inject(chosen: argparse.Namespace) -> int:
     """Print the manifests; where a pod is refused print nothing but the reasons, on stderr."""
-    found = _settings(chosen.settings) if chosen.settings is not None else Settings()
+    found = settings_source.load(chosen.settings) if chosen.settings is not None else Settings()
     if isinstance(found, Refusal):
         return _refuse(found)
     text = _text(chosen.filename)
@@ -91,15 +97,10 @@ def _run(chosen: argparse.Namespace) -> int:
     # Only here: kopf and the Kubernetes client take longer to load than `inject` takes to run.
     from thoughtgate_injector import app  # noqa: PLC0415
 
-    found = _settings(chosen.settings)
+    found = settings_source.load(chosen.settings)
     if isinstance(found, Refusal):
         return _refuse(found)
     return app.run(found, port=chosen.port, health_port=chosen.health_port)
-
-
-def _settings(path: Path) -> Settings | Refusal:
-    text = _text(str(path))
-    return text if isinstance(text, Refusal) else settings.read(text)
 
 
 def _text(name: str) -> str | Refusal:

@@ -28,26 +28,18 @@ def install(cluster: Cluster) -> None:
 def overlay(folder: Path, proxy: str, injector: str) -> dict[str, object]:
     """What somebody with a private registry would write."""
     name, tag = injector.rsplit(":", 1)
-    settings = yaml.safe_load((MANIFESTS / "base" / "settings.yaml").read_text())
-    ours = yaml.safe_load(settings["data"]["settings.yaml"])
-    ours["sidecar"]["image"] = proxy
+    manifests = os.path.relpath(MANIFESTS, folder.resolve())
     return {
-        "resources": [os.path.relpath(MANIFESTS, folder.resolve())],
+        "resources": [manifests],
         "images": [
             {"name": "ghcr.io/thoughtgate/thoughtgate-injector", "newName": name, "newTag": tag}
         ],
-        "patches": [
-            {
-                "target": {"kind": "ConfigMap", "name": "thoughtgate-injector"},
-                "patch": yaml.safe_dump(
-                    [
-                        {
-                            "op": "replace",
-                            "path": "/data/settings.yaml",
-                            "value": yaml.safe_dump(ours),
-                        }
-                    ]
-                ),
-            }
-        ],
+        "patches": [{"patch": yaml.safe_dump(settings({"sidecar.images": proxy}))}],
+        "transformers": [f"{manifests}/settings"],
     }
+
+
+def settings(data: dict[str, str]) -> dict[str, object]:
+    """A patch of the operator's settings."""
+    metadata = {"name": "thoughtgate-injector", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

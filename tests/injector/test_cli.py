@@ -52,15 +52,30 @@ def test_a_missing_file_is_said_by_name() -> None:
 
 def test_settings_are_read_and_all_their_mistakes_said(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
-    settings.write_text("sidecar: {image: other:v9}\n")
+    settings.write_text("kind: ConfigMap\ndata: {sidecar.images: 'other:v9 old:v8'}\n")
     pod = str(PODS / "minimal.yaml")
     assert b"image: other:v9" in run("inject", "--settings", str(settings), "-f", pod).stdout
-    settings.write_text("sidecar: {imge: x}\noptions: {allowed: [x]}\n")
+    settings.write_text("kind: ConfigMap\ndata: {sidecar.imge: x, options.allowed: x}\n")
     result = run("inject", "--settings", str(settings), "-f", pod)
     assert (result.returncode, result.stdout) == (1, b"")
     assert len(result.stderr.splitlines()) == 2
     started = run("run", "--settings", str(settings))
     assert (started.returncode, started.stderr) == (1, result.stderr)
+
+
+def test_settings_are_read_from_the_folder_of_a_mounted_config_map(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "sidecar.images").write_text("other:v9\n")
+    pod = str(PODS / "minimal.yaml")
+    assert b"image: other:v9" in run("inject", "--settings", str(tmp_path), "-f", pod).stdout
+
+
+@pytest.mark.parametrize("text", ["a: [", "[]", "kind: Pod", "kind: ConfigMap\ndata: {x: 1}"])
+def test_settings_that_are_no_config_map_are_refused(tmp_path: Path, text: str) -> None:
+    (settings := tmp_path / "settings.yaml").write_text(text)
+    result = run("run", "--settings", str(settings))
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"error: the settings")
 
 
 def test_help_is_printed_without_a_command() -> None:
@@ -70,8 +85,6 @@ def test_help_is_printed_without_a_command() -> None:
 
 
 def test_run_outside_a_cluster_says_so(tmp_path: Path) -> None:
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("")
-    result = run("run", "--settings", str(settings))
+    result = run("run", "--settings", str(tmp_path))
     assert result.returncode == 1
     assert b"no pod with a service account" in result.stderr

@@ -101,10 +101,10 @@ def test_the_service_reaches_the_deployments_pods() -> None:
 def test_the_shipped_settings_are_the_defaults_and_lie_where_they_are_read() -> None:
     config = one("ConfigMap")
     assert config["metadata"]["name"] == names.INJECTOR
-    assert settings.read(config["data"]["settings.yaml"]) == Settings()
+    assert settings.read(config["data"]) == Settings()
     spec = one("Deployment")["spec"]["template"]["spec"]
     mount = spec["containers"][0]["volumeMounts"][0]
-    assert mount["mountPath"] + "/settings.yaml" == names.SETTINGS_FILE
+    assert mount["mountPath"] == names.SETTINGS_DIR
     assert spec["volumes"][0] == {"name": mount["name"], "configMap": {"name": names.INJECTOR}}
 
 

@@ -69,5 +69,5 @@ WEBHOOK_PORT: Final = 8443
 HEALTH_PORT: Final = 8081
 EXCLUDED_NAMESPACES: Final = ("kube-system", NAMESPACE)
 PATH_PREFIX: Final = "/inject/"
-SETTINGS_FILE: Final = "/etc/thoughtgate-injector/settings.yaml"
+SETTINGS_DIR: Final = "/etc/thoughtgate-injector"
 SIDECAR_IMAGE: Final = "ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0"

@@ -195,6 +195,7 @@ class _Asked:
     def sidecar(self) -> Sidecar | Refusal:
         used = {port.name for one in self.others for port in one.ports or ()}
         return self._with(
+            self.options.image or self.settings.image,
             _free(names.PROXY_PORT_NAME, used),
             _free(names.ADMIN_PORT_NAME, used),
             guaranteed=is_guaranteed(self.pod, self.others),
@@ -204,23 +205,26 @@ class _Asked:
         """Give every sidecar that a review of this pod may have added.
 
         A webhook after us may have given another container a port of our name, or have made the
-        pod Guaranteed: what we added before that is still ours.
+        pod Guaranteed: what we added before that is still ours. So is one with an older image: a
+        replica with the settings of before may have added it, or the pod's manifest may hold it.
         """
+        images = (self.options.image,) if self.options.image else self.settings.images
         found = [
-            self._with(proxy, admin, guaranteed=guaranteed)
+            self._with(image, proxy, admin, guaranteed=guaranteed)
+            for image in images
             for guaranteed in (False, True)
             for proxy in (names.PROXY_PORT_NAME, names.RENAMED_PORT + names.PROXY_PORT_NAME)
             for admin in (names.ADMIN_PORT_NAME, names.RENAMED_PORT + names.ADMIN_PORT_NAME)
         ]
         return [sidecar for sidecar in found if isinstance(sidecar, Sidecar)]
 
-    def _with(self, proxy: str, admin: str, *, guaranteed: bool) -> Sidecar | Refusal:
+    def _with(self, image: str, proxy: str, admin: str, *, guaranteed: bool) -> Sidecar | Refusal:
         ours = share(self.options, guaranteed=guaranteed)
         if isinstance(ours, Refusal):
             return ours
         grace = self.pod.spec.termination_grace_period_seconds
         return Sidecar(
-            image=self.options.image or self.settings.image,
+            image=image,
             config_map=self.options.config or names.CONFIG_MAP,
             grace_seconds=names.DEFAULT_GRACE_SECONDS if grace is None else max(grace, 0),
             share=ours,

@@ -177,8 +177,11 @@ def test_a_forged_status_does_not_stand_in_for_a_sidecar() -> None:
     assert not isinstance(outcome, Unchanged | Refusal)
 
 
-def test_an_old_or_new_image_of_the_settings_is_not_ours() -> None:
+def test_an_older_image_of_the_settings_is_ours_and_another_is_not() -> None:
     pod = injected()
-    assert sidecar(pod)["image"] == Settings().image
-    outcome = Reviewer(Settings(image="other:v2"), "0.1.0").review(pod, Entry.POD)
-    assert isinstance(outcome, Refusal)
+    old = sidecar(pod)["image"]
+    assert old == Settings().image
+    upgraded = Reviewer(Settings(images=("new:v2", old)), "0.1.0")
+    assert upgraded.review(pod, Entry.POD) == Unchanged()
+    forgotten = Reviewer(Settings(images=("new:v2",)), "0.1.0")
+    assert isinstance(forgotten.review(pod, Entry.POD), Refusal)
