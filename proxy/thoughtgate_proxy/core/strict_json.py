@@ -6,6 +6,7 @@ back for each object, then refuses duplicate keys and keeps numbers exact.
 """
 
 import json
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -22,12 +23,28 @@ class TooDeep(UnreadableJSON):
     """The text is nested deeper than allowed."""
 
 
+@dataclass(frozen=True, slots=True)
+class NumberText:
+    """A number as it stands in the text: `1E2` and `100` are two."""
+
+    text: str
+
+
 def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Parse `body` (UTF-8) into dicts, lists, str, int, Decimal, bool and None.
 
     Numbers written with a fraction or an exponent become `Decimal`, so that none loses a digit.
     Raises `UnreadableJSON`.
     """
+    return _read(body, max_depth, _EXACT)
+
+
+def as_written(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """As `loads`, but each number stays the text that it is, a `NumberText`."""
+    return _read(body, max_depth, _AS_WRITTEN)
+
+
+def _read(body: bytes, max_depth: int, decoder: json.JSONDecoder) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -36,7 +53,7 @@ def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     if body.count(b"{") + body.count(b"[") > max_depth and _depth(value) > max_depth:
         raise TooDeep(f"nested deeper than {max_depth} levels")
     try:
-        return _EXACT.decode(body.decode())
+        return decoder.decode(body.decode())
     except InvalidOperation as error:
         # `0e9999999999999999999` is zero to orjson, and beyond what a Decimal can hold.
         raise UnreadableJSON("the exponent of a number is too large") from error
@@ -75,3 +92,6 @@ def _first_line(error: Exception) -> str:
 
 
 _EXACT = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Decimal)
+_AS_WRITTEN = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=NumberText, parse_int=NumberText
+)
