@@ -12,7 +12,7 @@ from pathlib import Path
 
 from thoughtgate_proxy import explain
 from thoughtgate_proxy.config_file import Loaded, load, load_text
-from thoughtgate_proxy.core.config import Config, ConfigRefused
+from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
 
 DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if options.command == "check":
-        return _check(options.file, environ)
+        return _check(options.file, None if options.apart else environ)
     if options.command == "explain":
         return _explain(options, environ)
     if options.command == "schema":
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what is wrong with a configuration, without the network"
     )
     check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
+    check.add_argument(
+        "--apart",
+        action="store_true",
+        help="judge it apart from its pod: what only the pod has (variables without a default, "
+        "files outside of the configuration's folder) is passed over with a warning",
+    )
     explain.add_options(
         commands.add_parser("explain", help="say what would become of a call, and why, offline")
     )
@@ -88,7 +94,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _load(file: str, environ: Mapping[str, str]) -> Loaded | None:
+def _load(file: str, environ: Mapping[str, str] | None) -> Loaded | None:
     """The configuration, or None after saying every mistake."""
     try:
         if file == "-":
@@ -102,14 +108,22 @@ def _load(file: str, environ: Mapping[str, str]) -> Loaded | None:
         return None
 
 
-def _check(file: str, environ: Mapping[str, str]) -> int:
-    loaded = _load(file, environ)
+def _check(file: str, environ: Mapping[str, str] | None) -> int:
+    try:
+        loaded = _load(file, environ)
+    except ConfigNotKnown as partly:
+        _warn(partly.warnings)
+        return 0
     if loaded is None:
         return 1
-    for warning in loaded.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    _warn(loaded.warnings)
     print(summary(loaded))
     return 0
+
+
+def _warn(warnings: Sequence[Mistake]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _explain(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

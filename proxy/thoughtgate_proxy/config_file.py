@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thoughtgate_proxy.core.config.cedar import CedarPolicies, CedarText
-from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Findings, Mistake, Place, found
+from thoughtgate_proxy.core.config.mistakes import (
+    ConfigNotKnown,
+    ConfigRefused,
+    Findings,
+    Mistake,
+    Place,
+    found,
+)
 from thoughtgate_proxy.core.config.reading import draft, finished
 from thoughtgate_proxy.core.config.values import Config
 
@@ -38,8 +45,11 @@ class _UnreadableError(Exception):
     """Why a file cannot be read: one line."""
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Loaded:
+def load(path: Path, environ: Mapping[str, str] | None) -> Loaded:
     """Read and check everything. Raises ConfigRefused with all mistakes.
+
+    `environ` None: apart from the pod. Variables without a default and files outside of the
+    configuration's folder are not known then; if nothing else is wrong ConfigNotKnown is raised.
 
     The kubelet swaps a ConfigMap's files by turning the symlink `..data` to a new folder. The
     link is followed once, so all files are of one version; if it turned meanwhile, what was read
@@ -48,17 +58,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     for _ in range(_ATTEMPTS):
         before = _version(path)
         try:
-            loaded: Loaded | ConfigRefused = _load_once(path, before, environ)
-        except ConfigRefused as refused:
-            loaded = refused
+            loaded: Loaded | ConfigRefused | ConfigNotKnown = _load_once(path, before, environ)
+        except (ConfigRefused, ConfigNotKnown) as raised:
+            loaded = raised
         if _version(path) == before:
             break
-    if isinstance(loaded, ConfigRefused):
+    if not isinstance(loaded, Loaded):
         raise loaded
     return loaded
 
 
-def load_text(data: bytes, name: str, folder: Path, environ: Mapping[str, str]) -> Loaded:
+def load_text(data: bytes, name: str, folder: Path, environ: Mapping[str, str] | None) -> Loaded:
     """As `load`, with the file's bytes at hand; relative paths start at `folder`."""
     return _load(data, name, folder, (folder,), environ)
 
@@ -72,7 +82,7 @@ def _version(path: Path) -> Path | None:
         return None
 
 
-def _load_once(path: Path, version: Path | None, environ: Mapping[str, str]) -> Loaded:
+def _load_once(path: Path, version: Path | None, environ: Mapping[str, str] | None) -> Loaded:
     # Where another volume is mounted inside this one, its files are not in the version's folder.
     folders = (version, path.parent) if version else (path.parent,)
     inside = version / path.name if version else path
@@ -84,7 +94,11 @@ def _load_once(path: Path, version: Path | None, environ: Mapping[str, str]) -> 
 
 
 def _load(
-    data: bytes, name: str, folder: Path, folders: tuple[Path, ...], environ: Mapping[str, str]
+    data: bytes,
+    name: str,
+    folder: Path,
+    folders: tuple[Path, ...],
+    environ: Mapping[str, str] | None,
 ) -> Loaded:
     reading = draft(data, name, environ)
     digest = hashlib.sha256(data)
@@ -92,6 +106,8 @@ def _load(
     read: set[str] = set()
     left = MAX_CEDAR_BYTES
     for place, pattern in reading.patterns:
+        if environ is None and _outside(pattern, place, reading.findings):
+            continue
         for shown, file in _matching(pattern, folders, place, reading.findings):
             if shown in read:
                 continue  # two globs may well meet
@@ -110,7 +126,9 @@ def _load(
     schema = None
     if reading.schema_file:
         place, pattern = reading.schema_file
-        for shown, file in _matching(pattern, folders, place, reading.findings)[:1]:
+        outside = environ is None and _outside(pattern, place, reading.findings)
+        files = [] if outside else _matching(pattern, folders, place, reading.findings)
+        for shown, file in files[:1]:
             raw = _cedar_bytes(file, shown, place, reading.findings)
             if raw is not None:
                 digest.update(b"\0schema\0%b\0%b" % (os.fsencode(shown), raw))
@@ -118,6 +136,21 @@ def _load(
     config, policies, warnings = finished(reading, texts, schema)
     lines = {place: f"{name}:{mark.line}" for place, mark in reading.findings.marks.items()}
     return Loaded(config, policies, digest.hexdigest(), warnings, lines)
+
+
+def _outside(pattern: str, place: Place, findings: Findings) -> bool:
+    """Whether a path leaves the folder; noted, as such a file is not read apart from the pod.
+
+    INVARIANT: who checks somebody else's configuration reads none of its own files for it, whose
+    text could stand in a mistake's message.
+    """
+    path = Path(pattern)
+    if not path.is_absolute() and ".." not in path.parts:
+        return False
+    findings.not_known(
+        place, f"{found(pattern)} lies outside of the configuration's folder: not checked here"
+    )
+    return True
 
 
 def _matching(

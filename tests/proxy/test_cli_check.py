@@ -82,3 +82,57 @@ def test_checking_loads_nothing_of_the_network() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def check_apart(text: bytes, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "thoughtgate_proxy.cli", "check", "--apart", "-"],
+        input=text.decode(),
+        cwd=folder,
+        env={"TOKEN": "x", "HOST": "http://other"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_apart_from_the_pod_its_variables_are_warnings(tmp_path: Path) -> None:
+    headers = b"headers: {authorization: {env: TOKEN}, x-a: '${A}', x-b: '${B:-b}'}"
+    good = MINIMAL.replace(b"'http://a'", b"'http://a', " + headers)
+    result = check_apart(good, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == ["warning"] * 2
+    assert "the variable `TOKEN` is not known here" in result.stderr
+    assert "the variable `A` is not known here" in result.stderr
+    # A default is what it will be, most likely: it is judged.
+    bad = check_apart(MINIMAL.replace(b"http://a", b"${HOST:-a b}"), tmp_path)
+    assert bad.returncode == 1
+    assert "`${HOST:-a b}`" in bad.stderr
+    # Mistakes beside it are still found.
+    both = check_apart(good + b"zzz: 1\n", tmp_path)
+    assert (both.returncode, both.stderr.splitlines()[-1]) == (1, "1 mistake")
+
+
+@pytest.mark.parametrize("key", ["policies", "schema"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret", "a/../../secret", "/etc/pass*"])
+def test_apart_from_the_pod_no_file_of_the_machine_is_read(
+    key: str, path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("root:x:")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "a.cedar").write_text("permit(principal, action, resource);")
+    policies = "" if key == "policies" else "policies: a.cedar, "
+    text = MINIMAL.replace(b"deny", b"policy") + f"cedar: {{{policies}{key}: {path}}}\n".encode()
+    result = check_apart(text, tmp_path / "inside")
+    assert "root:" not in result.stderr
+    assert f"`{path}` lies outside of the configuration's folder" in result.stderr
+    assert result.returncode == 0
+
+
+def test_apart_from_the_pod_files_beside_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.cedar").write_text("permit(principal, action);")
+    text = MINIMAL.replace(b"deny", b"policy") + b"cedar: {policies: '*.cedar'}\n"
+    result = check_apart(text, tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("a.cedar:1:")

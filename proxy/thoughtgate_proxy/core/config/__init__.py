@@ -5,7 +5,14 @@ Pure: bytes and the environment come in, a `Config` or every mistake comes out. 
 """
 
 from thoughtgate_proxy.core.config.cedar import CedarPolicies, CedarPolicy
-from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.mistakes import ConfigNotKnown, ConfigRefused, Mistake
 from thoughtgate_proxy.core.config.values import Config
 
-__all__ = ["CedarPolicies", "CedarPolicy", "Config", "ConfigRefused", "Mistake"]
+__all__ = [
+    "CedarPolicies",
+    "CedarPolicy",
+    "Config",
+    "ConfigNotKnown",
+    "ConfigRefused",
+    "Mistake",
+]

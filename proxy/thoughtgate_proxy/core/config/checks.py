@@ -25,7 +25,7 @@ _ASKING = {Action.APPROVE, Action.POLICY}
 _SECRET_WORDS = ("authorization", "cookie", "key", "token", "secret")
 
 
-def check(config: Config, environ: Mapping[str, str], findings: Findings) -> None:
+def check(config: Config, environ: Mapping[str, str] | None, findings: Findings) -> None:
     """Note all mistakes and warnings about `config` as a whole."""
     _source_list(config, findings)
     for index, source in enumerate(config.sources):
@@ -85,7 +85,9 @@ def _expose(expose: Expose, place: Place, findings: Findings) -> None:
         )
 
 
-def _headers(source: Source, place: Place, environ: Mapping[str, str], findings: Findings) -> None:
+def _headers(
+    source: Source, place: Place, environ: Mapping[str, str] | None, findings: Findings
+) -> None:
     seen: dict[str, str] = {}
     for name, value in source.headers.items():
         at = (*place, name)
@@ -103,15 +105,20 @@ def _headers(source: Source, place: Place, environ: Mapping[str, str], findings:
 
 
 def _credential(
-    credential: Credential, place: Place, environ: Mapping[str, str], findings: Findings
+    credential: Credential, place: Place, environ: Mapping[str, str] | None, findings: Findings
 ) -> None:
     if findings.spoiled((*place, "env"), (*place, "file")):
         return
     if (credential.env is None) == (credential.file is None):
         findings.mistake(place, "required: exactly one of `env` and `file`")
     elif credential.env is not None:
-        value = environ.get(credential.env)
         at = (*place, "env")
+        if environ is None:
+            findings.not_known(
+                at, f"the variable `{credential.env}` is not known here; the sidecar must have it"
+            )
+            return
+        value = environ.get(credential.env)
         if not value:
             state = "not set" if value is None else "empty"
             findings.mistake(at, f"the variable `{credential.env}` is {state}")

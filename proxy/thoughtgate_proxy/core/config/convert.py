@@ -11,13 +11,13 @@ import msgspec
 from msgspec import inspect
 
 from thoughtgate_proxy.core.config import tree
-from thoughtgate_proxy.core.config.expand import NotExpandedError, expand
+from thoughtgate_proxy.core.config.expand import NotExpandedError, NotKnownError, expand
 from thoughtgate_proxy.core.config.mistakes import Findings, Mark, Place, found, listed, nearest
 from thoughtgate_proxy.core.config.scalars import READERS, UnreadableError, written_duration
 
 S = TypeVar("S", bound=msgspec.Struct)
 BAD: Final = object()
-"""Stands in a Struct where a mistake was noted; such a Struct is never given out."""
+"""Stands in a Struct where `findings` is spoiled; such a Struct is never given out."""
 
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False,
@@ -28,14 +28,16 @@ _KINDS: Final = {
 }  # fmt: skip
 
 
-def convert(node: tree.Node, struct: type[S], environ: Mapping[str, str], findings: Findings) -> S:
-    """`node` as `struct`; where `findings` got a mistake, BAD or a default stands."""
+def convert(
+    node: tree.Node, struct: type[S], environ: Mapping[str, str] | None, findings: Findings
+) -> S:
+    """`node` as `struct`; where `findings` got spoiled, BAD or a default stands."""
     wanted = inspect.type_info(struct)
     return cast("S", _Walk(environ, findings).struct(cast("inspect.StructType", wanted), node, ()))
 
 
 class _Walk:
-    def __init__(self, environ: Mapping[str, str], findings: Findings) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, findings: Findings) -> None:
         self._environ = environ
         self._findings = findings
 
@@ -137,6 +139,9 @@ class _Walk:
             text = expand(node.text, self._environ)
         except NotExpandedError as error:
             return self._bad(place, str(error), node.mark)
+        except NotKnownError as error:
+            self._findings.not_known(place, str(error))
+            return BAD
         if text != node.text:
             self._findings.expanded.add(place)
         if isinstance(wanted, inspect.EnumType):

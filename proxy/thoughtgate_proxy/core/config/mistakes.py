@@ -42,12 +42,20 @@ class ConfigRefused(Exception):
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
+class ConfigNotKnown(Exception):
+    """No mistake was found, but not all could be judged apart from the pod; `warnings` say what."""
+
+    def __init__(self, warnings: Iterable[Mistake]) -> None:
+        self.warnings = tuple(warnings)
+        super().__init__("\n".join(map(str, self.warnings)))
+
+
 @dataclass(slots=True)
 class Findings:
     """Collects what is wrong (`mistakes`) and what is merely unwise (`warnings`) in one document.
 
     The reader fills `marks`, the position of every place in the document, and `expanded`, the
-    places whose text named a variable.
+    places whose text named a variable. `unknown`: some place could not be judged.
     """
 
     file: str
@@ -55,6 +63,7 @@ class Findings:
     warnings: list[Mistake] = field(default_factory=list)
     marks: dict[Place, Mark] = field(default_factory=dict)
     expanded: set[Place] = field(default_factory=set)
+    unknown: bool = False
     _spoiled: set[Place] = field(default_factory=set)
 
     def mistake(self, place: Place, message: str, mark: Mark | None = None) -> None:
@@ -65,6 +74,12 @@ class Findings:
     def warning(self, place: Place, message: str) -> None:
         """Note something allowed that the reader of the file should know."""
         self.warnings.append(self._made(place, message, None))
+
+    def not_known(self, place: Place, message: str) -> None:
+        """Note a place whose value only the pod has: a warning, and no value there to judge."""
+        self.unknown = True
+        self._spoiled.add(place)
+        self.warning(place, message)
 
     def spoiled(self, *places: Place) -> bool:
         """Whether a mistake stands at or above one of the places: no value there to judge."""

@@ -11,7 +11,13 @@ from thoughtgate_proxy.core.config import tree
 from thoughtgate_proxy.core.config.cedar import CedarPolicies, CedarText, load_policies
 from thoughtgate_proxy.core.config.checks import check, resolved
 from thoughtgate_proxy.core.config.convert import convert
-from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Findings, Mistake, Place
+from thoughtgate_proxy.core.config.mistakes import (
+    ConfigNotKnown,
+    ConfigRefused,
+    Findings,
+    Mistake,
+    Place,
+)
 from thoughtgate_proxy.core.config.values import CedarSettings, Config
 
 
@@ -32,8 +38,11 @@ class Draft:
     schema_text: CedarText | None = None
 
 
-def draft(data: bytes, file: str, environ: Mapping[str, str]) -> Draft:
-    """Read `data`, whose name in messages is `file`. Never raises."""
+def draft(data: bytes, file: str, environ: Mapping[str, str] | None) -> Draft:
+    """Read `data`, whose name in messages is `file`. Never raises.
+
+    `environ` is None where the configuration is judged apart from its pod.
+    """
     findings = Findings(file)
     node = tree.parse(data, findings)
     if node is None or _is_manifest(node, findings):
@@ -63,7 +72,8 @@ def finished(
     """The configuration, its policies and its warnings.
 
     `texts` are the Cedar files that the draft names; the draft's own texts come after them.
-    Raises ConfigRefused with all mistakes, of the document first and then of the Cedar files.
+    Raises ConfigRefused with all mistakes, of the document first and then of the Cedar files;
+    without a mistake but with a value that is not known here, ConfigNotKnown.
     """
     findings = draft.findings
     everything = [*texts, draft.inline] if draft.inline else list(texts)
@@ -78,7 +88,10 @@ def finished(
         findings.warning(place, "a call that a policy lets be approved is denied: no workflow")
     if findings.mistakes or broken:
         raise ConfigRefused([*sorted(findings.mistakes, key=_line), *broken])
-    return resolved(draft.config), policies, tuple(sorted(findings.warnings, key=_line))
+    warnings = tuple(sorted(findings.warnings, key=_line))
+    if findings.unknown:
+        raise ConfigNotKnown(warnings)
+    return resolved(draft.config), policies, warnings
 
 
 def _line(mistake: Mistake) -> tuple[int, int]:
