@@ -18,6 +18,8 @@ import kopf
 
 from thoughtgate_injector import log, server
 from thoughtgate_injector.cluster import Cluster, ClusterError, in_cluster
+from thoughtgate_injector.config_check import Checker
+from thoughtgate_injector.config_webhook import ConfigWebhook
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
@@ -94,8 +96,10 @@ class Injector:
         )
         await trust.serve()
         webhook = Webhook(function, self.metrics, time.perf_counter)
+        configs = ConfigWebhook(Checker(), self.metrics, time.perf_counter)
+        answers = {**webhook.answers(), names.CONFIG_PATH: configs.answer}
         async with server.reviews(
-            self.host, self.port, trust.context, webhook.answers(), self.health, self.drain
+            self.host, self.port, trust.context, answers, self.health, self.drain
         ) as port:
             self.bound = (port, self.bound[1])
             yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write

@@ -7,11 +7,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, Literal, assert_never, cast
+from typing import Any, Final, assert_never, cast
 
 import kopf
-import msgspec
 
+from thoughtgate_injector import admission
+from thoughtgate_injector.admission import MalformedReviewError, Request
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.mutate import Mutation
 from thoughtgate_injector.core.refusal import Refusal
@@ -25,32 +26,6 @@ logger = logging.getLogger(__name__)
 # The handler's outcome, on its way round kopf, which keeps no more of it than the response.
 _OUTCOMES: ContextVar[list[Outcome]] = ContextVar("outcomes")
 _FAILED: Final = "the injector failed inside, and nothing was changed; its log says more"
-
-
-class _Resource(msgspec.Struct, frozen=True):
-    group: str
-    version: str
-    resource: str
-
-
-class _Request(msgspec.Struct, frozen=True, rename="camel"):
-    uid: str
-    operation: str
-    resource: _Resource
-    user_info: dict[str, Any]
-    object: dict[str, Any]
-    sub_resource: str | None = None
-    namespace: str | None = None
-    name: str | None = None
-    dry_run: bool | None = None
-
-
-class _Review(msgspec.Struct, frozen=True, rename="camel"):
-    """Source: k8s.io/api/admission/v1, AdmissionReview."""
-
-    api_version: Literal["admission.k8s.io/v1"]
-    kind: Literal["AdmissionReview"]
-    request: _Request
 
 
 def register(registry: kopf.OperatorRegistry, reviewer: Reviewer) -> None:
@@ -111,12 +86,10 @@ class Webhook:
         """Answer one review; whatever happens inside, the answer has words, and fails closed."""
         started = self.clock()
         try:
-            document = msgspec.json.decode(body)
-            request = msgspec.convert(document, _Review).request
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            request, document = admission.read(body)
+        except MalformedReviewError as error:
             self._record(entry, "malformed", started, {"reason": str(error)})
-            words = f"this is no review of admission.k8s.io/v1: {error}\n"
-            return Reply(HTTPStatus.BAD_REQUEST, words.encode(), "text/plain")
+            return Reply(HTTPStatus.BAD_REQUEST, f"{error}\n".encode(), "text/plain")
         response, outcome = await self._reviewed(entry, request, document)
         status = response["response"].get("status") or {}
         self._record(
@@ -134,13 +107,11 @@ class Webhook:
         return Reply(HTTPStatus.OK, json.dumps(response).encode())
 
     async def _reviewed(
-        self, entry: Entry, request: _Request, document: dict[str, Any]
+        self, entry: Entry, request: Request, document: dict[str, Any]
     ) -> tuple[dict[str, Any], Outcome | None]:
-        resource = request.resource
-        asked = (resource.group, resource.version, resource.resource, request.sub_resource or None)
-        if asked != ("", "v1", "pods", None) or request.operation != "CREATE":
+        if request.asks() != ("", "v1", "pods", None) or request.operation != "CREATE":
             # kopf would allow what it has no handler for.
-            return _refusal(
+            return admission.refusal(
                 request.uid,
                 HTTPStatus.BAD_REQUEST,
                 "this webhook reviews the creation of pods; its MutatingWebhookConfiguration "
@@ -158,7 +129,7 @@ class Webhook:
         outcome = outcomes[0] if len(outcomes) == 1 else None
         # INVARIANT: nothing is allowed that our handler has not looked at.
         if response is None or (response["response"]["allowed"] and outcome is None):
-            return _refusal(request.uid, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED), None
+            return admission.refusal(request.uid, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED), None
         return response, outcome
 
     def _record(
@@ -192,18 +163,6 @@ def _named(outcome: Outcome | None, *, allowed: bool) -> str:
         case Refusal():
             return "refused"
     assert_never(outcome)
-
-
-def _refusal(uid: str, code: HTTPStatus, message: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": {
-            "uid": uid,
-            "allowed": False,
-            "status": {"code": int(code), "message": message},
-        },
-    }
 
 
 def _generated(pod: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from thoughtgate_injector import config_check
 from thoughtgate_injector.core import names, settings
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.verdict import Entry
@@ -87,6 +88,21 @@ def test_the_namespaces_words_are_those_of_the_contract() -> None:
     ]
 
 
+def test_configmaps_are_checked_by_their_label_quickly_and_failing_open() -> None:
+    [webhook] = one("ValidatingWebhookConfiguration")["webhooks"]
+    assert webhook["failurePolicy"] == "Ignore"
+    assert config_check.LIMIT < webhook["timeoutSeconds"] <= 5
+    assert webhook["sideEffects"] == "None"
+    assert webhook["objectSelector"] == {"matchLabels": {names.CONFIG_LABEL: "true"}}
+    assert webhook["rules"][0]["operations"] == ["CREATE", "UPDATE"]
+    assert webhook["rules"][0]["resources"] == ["configmaps"]
+    assert webhook["namespaceSelector"] == {
+        "matchExpressions": WEBHOOKS[0]["namespaceSelector"]["matchExpressions"]
+    }
+    service = WEBHOOKS[0]["clientConfig"]["service"]
+    assert webhook["clientConfig"] == {"service": {**service, "path": names.CONFIG_PATH}}
+
+
 def test_the_service_reaches_the_deployments_pods() -> None:
     service, template = one("Service"), one("Deployment")["spec"]["template"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
@@ -120,7 +136,7 @@ def test_the_rights_are_the_least() -> None:
         ("Role", ["secrets"], [names.CA_SECRET], ["get"]),
         (
             "ClusterRole",
-            ["mutatingwebhookconfigurations"],
+            ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
             [names.INJECTOR],
             ["get", "patch"],
         ),

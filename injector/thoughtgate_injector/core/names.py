@@ -8,6 +8,8 @@ from typing import Final
 PREFIX: Final = "thoughtgate.io/"
 INJECT: Final = PREFIX + "inject"
 STATUS: Final = PREFIX + "status"
+# On a ConfigMap: `"true"` lets the injector check it; as a pod's annotation it is an option.
+CONFIG_LABEL: Final = PREFIX + "config"
 
 CONTAINER: Final = "thoughtgate"
 UID: Final = 65532
@@ -24,6 +26,7 @@ METRICS_PATH: Final = "/metrics"
 
 CONFIG_FILE: Final = "/etc/thoughtgate/config.yaml"
 CONFIG_DIR: Final = "/etc/thoughtgate"
+CONFIG_KEY: Final = "config.yaml"
 PODINFO_DIR: Final = "/etc/podinfo"
 LABELS_ITEM: Final = "labels"
 SECRETS_DIR: Final = "/etc/thoughtgate-secrets"
@@ -69,5 +72,6 @@ WEBHOOK_PORT: Final = 8443
 HEALTH_PORT: Final = 8081
 EXCLUDED_NAMESPACES: Final = ("kube-system", NAMESPACE)
 PATH_PREFIX: Final = "/inject/"
+CONFIG_PATH: Final = "/check/config"
 SETTINGS_DIR: Final = "/etc/thoughtgate-injector"
 SIDECAR_IMAGE: Final = "ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0"
