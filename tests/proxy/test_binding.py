@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thoughtgate_proxy.core import binding, strict_json
 
-WHO = {"principal": "team/app", "source": "upstream", "target": "/mcp", "authorization": "Bearer x"}
+WHO = {"principal": "team/app", "source": "upstream", "target": "/mcp", "credential": "0f"}
 CALL = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":%s}}'
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -79,7 +79,8 @@ def test_the_caller_the_server_and_the_place_are_bound(field: str) -> None:
 
 
 def test_no_credential_differs_from_an_empty_one() -> None:
-    assert digest("{}", authorization=None) != digest("{}", authorization="")
+    assert binding.credential(None) == ""
+    assert len({binding.credential(None), binding.credential(""), binding.credential("x")}) == 3
 
 
 def test_the_method_is_bound() -> None:

@@ -27,6 +27,29 @@ class State(StrEnum):
         return not any(state is self for state, _ in TRANSITIONS)
 
 
+class Ending(StrEnum):
+    """How an approval ended, finer than its state: each is another sentence for the client."""
+
+    DONE = "done"
+    REJECTED = "rejected"
+    TIMED_OUT = "timed_out"
+    """Nobody decided in time."""
+    NOT_USED = "not_used"
+    """Approved, and its caller did not come for it within `valid_for`."""
+    CANCELLED = "cancelled"
+    """By its caller."""
+    DISCONNECTED = "disconnected"
+    """Its caller left, and the workflow says `on_disconnect: cancel`."""
+    FROZEN = "frozen"
+    RECONFIGURED = "reconfigured"
+    """The workflow or the server that it was for is not what it was."""
+    RULED_OUT = "ruled_out"
+    """Asked again before sending, gates 1 to 3 said no."""
+    NOT_TOLD = "not_told"
+    """The humans could not be told of it."""
+    UNKNOWN = "unknown"
+
+
 class Step(StrEnum):
     """What can happen to an approval."""
 
@@ -162,9 +185,12 @@ class Approval:
     decided: float | None = None
     valid_until: float | None = None
     ended: float | None = None
+    ending: Ending | None = None
     reason: str = ""
     announced: str | None = None
+    told: State | None = None
     caller_left: bool = False
+    delivered: bool = False
     result: bytes | None = None
 
     def voted(self, vote: Vote) -> "Approval":

@@ -25,21 +25,21 @@ _UNBOUND_META = (
 )
 
 
-def digest(
-    *, principal: str, source: str, target: str, body: bytes, authorization: str | None
-) -> str:
+def credential(authorization: str | None) -> str:
+    """What is kept of a request's `Authorization`: its SHA-256 in hex, "" where it had none."""
+    return "" if authorization is None else hashlib.sha256(_bytes(authorization)).hexdigest()
+
+
+def digest(*, principal: str, source: str, target: str, body: bytes, credential: str) -> str:
     """The digest (SHA-256, in hex) of the JSON-RPC request `body`.
 
     Bound are `principal`, `source`, the HTTP request `target`, the method, what `bound_params`
-    leaves of the params, and the SHA-256 of `authorization`, the header with which the call came
-    (None: it had none). Raises `UnreadableJSON`, and `ValueError` if `body` is no request.
+    leaves of the params, and the `credential`. Raises `UnreadableJSON`, and `ValueError` if `body`
+    is no request.
     """
     message = strict_json.as_written(body)
     if not isinstance(message, dict) or not isinstance(message.get("method"), str):
         raise ValueError("the body is no JSON-RPC request")  # noqa: TRY004  a value from outside
-    credential = b""
-    if authorization is not None:
-        credential = hashlib.sha256(_bytes(authorization)).digest()
     digest = hashlib.sha256()
     for field in (
         _VERSION,
@@ -48,7 +48,7 @@ def digest(
         _bytes(target),
         _bytes(message["method"]),
         canonical(bound_params(message)),
-        credential,
+        _bytes(credential),
     ):
         # With its length before it, no byte can be moved from one field to the next.
         digest.update(len(field).to_bytes(8, "big"))
