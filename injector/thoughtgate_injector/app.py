@@ -1,7 +1,6 @@
 """The one place where the parts are put together, and run."""
 
 import asyncio
-import datetime as dt
 import logging
 import os
 import signal
@@ -91,8 +90,8 @@ class Injector:
         trust = Trust(
             cluster=self.cluster,
             hosts=hosts(self.cluster.namespace),
-            clock=_now,
             expires=self.metrics.expires,
+            told=self._told,
         )
         await trust.serve()
         webhook = Webhook(function, self.metrics, time.perf_counter)
@@ -103,10 +102,14 @@ class Injector:
         ) as port:
             self.bound = (port, self.bound[1])
             yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write
-            await trust.keep(self._trusted)
+            await trust.keep()
 
-    def _trusted(self) -> None:
-        self.health.trusted = True
+    def _told(self, trouble: str | None) -> None:
+        if trouble is None:
+            self.health.trusted = True
+        else:
+            self.metrics.trust_failed()
+        self.health.trouble = trouble
 
 
 def run(settings: Settings, *, port: int, health_port: int) -> int:
@@ -151,7 +154,3 @@ def hosts(namespace: str) -> tuple[str, ...]:
     """Give the DNS names of our Service; the API server asks for `<service>.<namespace>.svc`."""
     service = f"{names.INJECTOR}.{namespace}"
     return (f"{service}.svc", f"{service}.svc.cluster.local", service)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

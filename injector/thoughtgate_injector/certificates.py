@@ -17,14 +17,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# The CA outlives a cluster's usual life: changing it means a moment in which replicas disagree.
-CA_LIFE: Final = dt.timedelta(days=3650)
+CA_LIFE: Final = dt.timedelta(days=365)
 LEAF_LIFE: Final = dt.timedelta(days=7)
-# The nodes' clocks differ a little.
+# The API servers' clocks differ a little.
 SKEW: Final = dt.timedelta(minutes=5)
+# A new CA is trusted for so long before its first leaf: with clocks that differ by SKEW there are
+# still minutes in which each replica writes the caBundle and each API server reads it.
+ANNOUNCED: Final = 2 * SKEW
+# And so long goes the one before on being trusted: its last leaf has ended by then.
+OVERLAP: Final = ANNOUNCED + LEAF_LIFE + 2 * SKEW
 
 CERTIFICATE_KEY: Final = "ca.crt"
 PRIVATE_KEY: Final = "ca.key"
+PREVIOUS_CERTIFICATES_KEY: Final = "previous.crt"
+PREVIOUS_PRIVATE_KEY: Final = "previous.key"
+# An operator's wish for a new CA now, whatever its value.
+ROTATE_KEY: Final = "rotate"
 
 
 class UnusableAuthorityError(ValueError):
@@ -33,18 +41,73 @@ class UnusableAuthorityError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The CA: signs the leaves of all replicas."""
+    """A CA that can sign."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
     def pem(self) -> bytes:
-        """Give the certificate alone: the caBundle of the webhook."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """The content of the Secret: the newest CA, and what was in use before it.
+
+    Who signs, what is trusted and when a new CA is due all follow from this and the time, so that
+    replicas that read the same Secret do the same, without a leader.
+    """
+
+    newest: Authority
+    previous: Authority | None = None
+    """Signs while the newest is being announced."""
+    retired: tuple[x509.Certificate, ...] = ()
+    """Certificates without a key that some replica's leaf may still be of."""
+
+    def signer(self, now: dt.datetime) -> Authority:
+        """Give the CA of new leaves; raise UnusableAuthorityError where none is valid."""
+        last = self._last_to_sign(now)
+        for one in (last, self.newest):
+            if _valid(one.certificate, now):
+                return one
+        certificate = self.newest.certificate
+        raise UnusableAuthorityError(
+            f"its certificate is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+            f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M}, and it is {now:%Y-%m-%d %H:%M}"
+        )
+
+    def bundle(self, now: dt.datetime) -> bytes:
+        """Give the caBundle of the webhook: every CA of which a leaf may be in use."""
+        trusted = [self.newest.certificate]
+        if now < _created(self.newest.certificate) + OVERLAP:
+            trusted += [self.previous.certificate] if self.previous else []
+            trusted += self.retired
+        return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in trusted)
+
+    def due(self, now: dt.datetime) -> bool:
+        """Tell whether a new CA should be announced: two thirds of the newest's life are over."""
+        certificate = self.newest.certificate
+        return _due(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
+
+    def rotated(self, now: dt.datetime) -> "Authorities":
+        """Give the same with a new CA, which signs after ANNOUNCED."""
+        return Authorities(new_authority(now), self._last_to_sign(now))
+
+    def _last_to_sign(self, now: dt.datetime) -> Authority:
+        announcing = now < _created(self.newest.certificate) + ANNOUNCED
+        return self.previous if self.previous and announcing else self.newest
 
     def data(self) -> dict[str, bytes]:
         """Give the content of the Secret."""
-        return {CERTIFICATE_KEY: self.pem(), PRIVATE_KEY: _pem(self.key)}
+        data = {CERTIFICATE_KEY: self.newest.pem(), PRIVATE_KEY: _pem(self.newest.key)}
+        if self.previous:
+            data[PREVIOUS_CERTIFICATES_KEY] = self.previous.pem()
+            data[PREVIOUS_PRIVATE_KEY] = _pem(self.previous.key)
+        elif self.retired:
+            data[PREVIOUS_CERTIFICATES_KEY] = b"".join(
+                one.public_bytes(serialization.Encoding.PEM) for one in self.retired
+            )
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +120,15 @@ class Leaf:
 
     def due(self, now: dt.datetime) -> bool:
         """Tell whether two thirds of its life are over."""
-        return now >= self.not_before + (self.not_after - self.not_before) * 2 / 3
+        return _due(self.not_before, self.not_after, now)
 
 
 def new_authority(now: dt.datetime) -> Authority:
     """Make a CA."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "thoughtgate-injector CA")])
+    # The date is for people; a verifier tells CAs apart by their keys' identifiers.
+    title = f"thoughtgate-injector CA {now:%Y-%m-%d}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
     certificate = (
         _builder(name, name, key.public_key(), now, now + CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -74,11 +139,33 @@ def new_authority(now: dt.datetime) -> Authority:
     return Authority(certificate, key)
 
 
-def authority_from(data: Mapping[str, bytes], now: dt.datetime) -> Authority:
-    """Read the Secret's content; raise UnusableAuthorityError, in words, for what is no CA."""
+def authorities_from(data: Mapping[str, bytes]) -> Authorities:
+    """Read the Secret's content; raise UnusableAuthorityError, in words, for what is no CA.
+
+    Whether it is valid at this time is not asked here.
+    """
+    newest = _authority(data, CERTIFICATE_KEY, PRIVATE_KEY)
+    if PREVIOUS_PRIVATE_KEY in data:
+        return Authorities(
+            newest, _authority(data, PREVIOUS_CERTIFICATES_KEY, PREVIOUS_PRIVATE_KEY)
+        )
+    if PREVIOUS_CERTIFICATES_KEY in data:
+        return Authorities(newest, retired=certificates_from(data[PREVIOUS_CERTIFICATES_KEY]))
+    return Authorities(newest)
+
+
+def certificates_from(bundle: bytes) -> tuple[x509.Certificate, ...]:
+    """Read a bundle of PEM; raise UnusableAuthorityError for what is none."""
     try:
-        certificate = x509.load_pem_x509_certificate(data[CERTIFICATE_KEY])
-        key = serialization.load_pem_private_key(data[PRIVATE_KEY], password=None)
+        return tuple(x509.load_pem_x509_certificates(bundle)) if bundle.strip() else ()
+    except ValueError as error:
+        raise UnusableAuthorityError(f"it is no bundle of certificates: {error}") from error
+
+
+def _authority(data: Mapping[str, bytes], certificate_key: str, private_key: str) -> Authority:
+    try:
+        certificate = x509.load_pem_x509_certificate(data[certificate_key])
+        key = serialization.load_pem_private_key(data[private_key], password=None)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         certificate.verify_directly_issued_by(certificate)
     except KeyError as error:
@@ -90,17 +177,13 @@ def authority_from(data: Mapping[str, bytes], now: dt.datetime) -> Authority:
         UnsupportedAlgorithm,
         x509.ExtensionNotFound,
     ) as error:
-        raise UnusableAuthorityError(f"it cannot be read: {error}") from error
+        raise UnusableAuthorityError(f"`{certificate_key}` cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UnusableAuthorityError("its private key is not one of an elliptic curve")
+        raise UnusableAuthorityError(f"`{private_key}` is not a key of an elliptic curve")
     if key.public_key() != certificate.public_key():
-        raise UnusableAuthorityError("its private key is not the certificate's")
+        raise UnusableAuthorityError(f"`{private_key}` is not the key of `{certificate_key}`")
     if not constraints.value.ca:
-        raise UnusableAuthorityError("its certificate may not sign others")
-    if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
-        raise UnusableAuthorityError(
-            f"its certificate is valid until {certificate.not_valid_after_utc:%Y-%m-%d} only"
-        )
+        raise UnusableAuthorityError(f"`{certificate_key}` may not sign others")
     return Authority(certificate, key)
 
 
@@ -148,6 +231,18 @@ def load(context: ssl.SSLContext, leaf: Leaf) -> None:
         path.touch(mode=0o600)
         path.write_bytes(leaf.pem)
         context.load_cert_chain(path)
+
+
+def _valid(certificate: x509.Certificate, now: dt.datetime) -> bool:
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+
+
+def _created(certificate: x509.Certificate) -> dt.datetime:
+    return certificate.not_valid_before_utc + SKEW
+
+
+def _due(begin: dt.datetime, end: dt.datetime, now: dt.datetime) -> bool:
+    return now >= begin + (end - begin) * 2 / 3
 
 
 def _builder(

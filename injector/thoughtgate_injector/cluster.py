@@ -1,11 +1,16 @@
 """What the injector reads and writes in its cluster: the CA's Secret and its own webhook.
 
-These calls block; they belong into a thread.
+The client's own request is used, not its typed calls: those import 285 modules of models, 28 MB in
+each replica, for two objects. The calls block; they belong into a thread.
 """
 
 import base64
+import binascii
+import datetime as dt
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,10 +23,37 @@ from urllib3.exceptions import HTTPError
 from thoughtgate_injector.core import names
 
 _TIMEOUT: Final = 5.0  # seconds
+_SECRET: Final = f"secret `{names.CA_SECRET}`"
+# Every configuration whose webhooks our Service answers: its resource, and its name.
+_WEBHOOKS: Final = (("mutatingwebhookconfigurations", names.INJECTOR),)
 
 
 class ClusterError(Exception):
     """The API server could not be asked, or said no; the words say what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The content of the CA's Secret, and which version of it that is."""
+
+    data: Mapping[str, bytes]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at the CA's Secret found, and when: by the API server's clock."""
+
+    stored: Stored | None
+    at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    reason: str
+    at: str
+    body: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,85 +63,140 @@ class Cluster:
     api: Any
     namespace: str
 
-    def read_ca(self) -> dict[str, bytes] | None:
-        """Give the content of the CA's Secret; None where there is none."""
+    def read_ca(self) -> Found:
+        """Look at the CA's Secret, which need not be there."""
+        answer = self._ask("GET", f"{self._secrets()}/{names.CA_SECRET}")
         try:
-            secret = client.CoreV1Api(self.api).read_namespaced_secret(
-                names.CA_SECRET, self.namespace, _request_timeout=_TIMEOUT
-            )
-        except ApiException as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return None
-            raise self._failed("read", f"secret `{names.CA_SECRET}`", error) from error
-        except HTTPError as error:
-            raise self._unreachable(error) from error
-        return {key: base64.b64decode(value) for key, value in (secret.data or {}).items()}
+            # Source: RFC 9110, section 6.6.1; whoever has a clock sends it.
+            at = parsedate_to_datetime(answer.at)
+        except ValueError as error:
+            raise ClusterError(f"the API server's answer has no date: `{answer.at}`") from error
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return Found(None, at)
+        secret = _good(answer, "read", _SECRET)
+        try:
+            data = {
+                key: base64.b64decode(value, validate=True)
+                for key, value in (secret.get("data") or {}).items()
+            }
+        except (binascii.Error, ValueError) as error:
+            raise ClusterError(f"cannot read {_SECRET}: {error}") from error
+        return Found(Stored(data, secret["metadata"]["resourceVersion"]), at)
 
     def create_ca(self, data: Mapping[str, bytes]) -> bool:
         """Create the CA's Secret; False: another replica was first."""
-        secret = client.V1Secret(
-            metadata=client.V1ObjectMeta(
-                name=names.CA_SECRET, labels={"app.kubernetes.io/name": names.INJECTOR}
-            ),
-            type="Opaque",
-            data={key: base64.b64encode(value).decode() for key, value in data.items()},
-        )
-        try:
-            client.CoreV1Api(self.api).create_namespaced_secret(
-                self.namespace, secret, _request_timeout=_TIMEOUT
-            )
-        except ApiException as error:
-            if error.status == HTTPStatus.CONFLICT:
-                return False
-            raise self._failed("create", f"secret `{names.CA_SECRET}`", error) from error
-        except HTTPError as error:
-            raise self._unreachable(error) from error
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "metadata": {
+                "name": names.CA_SECRET,
+                "labels": {"app.kubernetes.io/name": names.INJECTOR},
+            },
+            "data": _encoded(data),
+        }
+        answer = self._ask("POST", self._secrets(), secret)
+        if answer.status == HTTPStatus.CONFLICT:
+            return False
+        _good(answer, "create", _SECRET)
         return True
 
+    def replace_ca(self, before: Stored, data: Mapping[str, bytes]) -> bool:
+        """Write the Secret's content anew; False: it is no longer what we read before."""
+        # A merge patch, so that others' labels and annotations stay (RFC 7396: null removes).
+        patch = {
+            "metadata": {"resourceVersion": before.version},
+            "data": dict.fromkeys(before.data) | _encoded(data),
+        }
+        answer = self._ask(
+            "PATCH",
+            f"{self._secrets()}/{names.CA_SECRET}",
+            patch,
+            "application/merge-patch+json",
+        )
+        if answer.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}:
+            return False
+        _good(answer, "patch", _SECRET)
+        return True
+
+    def ca_bundle(self) -> bytes:
+        """Give what the API server trusts us by now: the first entry's caBundle, or nothing."""
+        resource, name = _WEBHOOKS[0]
+        answer = self._ask("GET", _path(resource, name))
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return b""
+        found = _good(answer, "read", f"{resource} `{name}`")
+        for entry in found.get("webhooks") or ():
+            return base64.b64decode(entry["clientConfig"].get("caBundle") or "")
+        return b""
+
     def put_ca_bundle(self, pem: bytes) -> bool:
-        """Write the CA into every entry of our webhook that has another; False: all had it."""
-        admission = client.AdmissionregistrationV1Api(self.api)
+        """Write the CA into every entry of our webhooks that has another; False: all had it."""
         wanted = base64.b64encode(pem).decode()
-        try:
-            found = admission.read_mutating_webhook_configuration(
-                names.INJECTOR, _request_timeout=_TIMEOUT
+        put = [self._put(resource, name, wanted) for resource, name in _WEBHOOKS]  # each one
+        return any(put)
+
+    def _put(self, resource: str, name: str, wanted: str) -> bool:
+        path, what = _path(resource, name), f"{resource} `{name}`"
+        found = _good(self._ask("GET", path), "read", what)
+        operations = [
+            operation
+            for index, entry in enumerate(found.get("webhooks") or ())
+            if entry["clientConfig"].get("caBundle") != wanted
+            for operation in (
+                # The list may have changed since we read it: an index alone proves nothing.
+                {"op": "test", "path": f"/webhooks/{index}/name", "value": entry["name"]},
+                {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": wanted},
             )
-            operations = [
-                operation
-                for index, webhook in enumerate(found.webhooks or ())
-                if webhook.client_config.ca_bundle != wanted
-                for operation in (
-                    # The list may have changed since we read it: an index alone proves nothing.
-                    {"op": "test", "path": f"/webhooks/{index}/name", "value": webhook.name},
-                    {
-                        "op": "add",
-                        "path": f"/webhooks/{index}/clientConfig/caBundle",
-                        "value": wanted,
-                    },
-                )
-            ]
-            if operations:
-                admission.patch_mutating_webhook_configuration(
-                    names.INJECTOR, operations, _request_timeout=_TIMEOUT
-                )
-        except ApiException as error:
-            what = f"mutatingwebhookconfiguration `{names.INJECTOR}`"
-            raise self._failed("read or patch", what, error) from error
-        except HTTPError as error:
-            raise self._unreachable(error) from error
+        ]
+        if operations:
+            answer = self._ask("PATCH", path, operations, "application/json-patch+json")
+            _good(answer, "patch", what)
         return bool(operations)
 
-    @staticmethod
-    def _failed(verb: str, what: str, error: ApiException) -> ClusterError:
-        hint = {
-            HTTPStatus.NOT_FOUND: "; apply the manifests",
-            HTTPStatus.FORBIDDEN: "; apply the manifests' RBAC",
-        }.get(error.status, "")
-        return ClusterError(f"cannot {verb} {what}: {error.status} {error.reason}{hint}")
+    def _secrets(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/secrets"
 
-    @staticmethod
-    def _unreachable(error: HTTPError) -> ClusterError:
-        return ClusterError(f"the API server does not answer: {' '.join(str(error).split())}")
+    def _ask(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> _Answer:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        prepared = self.api.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        try:
+            response = self.api.call_api(*prepared, _request_timeout=_TIMEOUT)
+            said = response.read()
+        except (HTTPError, ApiException) as error:
+            # The client makes an ApiException of a certificate that it does not trust.
+            words = " ".join(str(getattr(error, "reason", None) or error).split())
+            raise ClusterError(f"the API server does not answer: {words}") from error
+        try:
+            decoded = json.loads(said)
+        except ValueError:
+            decoded = None
+        date = response.headers.get("Date", "")
+        return _Answer(response.status, response.reason or "", date, decoded)
+
+
+def _path(resource: str, name: str) -> str:
+    return f"/apis/admissionregistration.k8s.io/v1/{resource}/{name}"
+
+
+def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+
+def _good(answer: _Answer, verb: str, what: str) -> dict[str, Any]:
+    """Give the object of an answer that is one; raise ClusterError, in words, for any other."""
+    if 200 <= answer.status <= 299 and isinstance(answer.body, dict):
+        return answer.body
+    hints: dict[int, str] = {
+        HTTPStatus.NOT_FOUND: "; apply the manifests",
+        HTTPStatus.FORBIDDEN: "; apply the manifests' RBAC",
+    }
+    hint = hints.get(answer.status, "")
+    raise ClusterError(f"cannot {verb} {what}: {answer.status} {answer.reason}{hint}")
 
 
 def in_cluster(namespace: str) -> Cluster:

@@ -32,6 +32,11 @@ class Metrics:
             ("certificate",),
             registry=self._registry,
         )
+        self._failures = Counter(
+            "thoughtgate_injector_trust_failures",
+            "Looks at the CA's Secret and the webhook's caBundle that did not put all in place",
+            registry=self._registry,
+        )
 
     def reviewed(self, entry: str, outcome: str, seconds: float) -> None:
         self._reviews.labels(entry, outcome).inc()
@@ -39,6 +44,9 @@ class Metrics:
 
     def expires(self, certificate: str, end: dt.datetime) -> None:
         self._expiry.labels(certificate).set(end.timestamp())
+
+    def trust_failed(self) -> None:
+        self._failures.inc()
 
     def text(self) -> bytes:
         """Give all of them in Prometheus's text format, version 0.0.4."""

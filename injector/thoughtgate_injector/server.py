@@ -37,6 +37,8 @@ class Health:
 
     serving: bool = False
     trusted: bool = False
+    """INVARIANT: once true it stays: an API server that is slow must not unready all replicas."""
+    trouble: str | None = None
     draining: bool = False
 
     def missing(self) -> list[str]:
@@ -45,7 +47,8 @@ class Health:
         if not self.serving:
             found.append("the webhook is not served yet")
         if not self.trusted:
-            found.append("the webhook's caBundle is not in place yet")
+            why = f" ({self.trouble})" if self.trouble else ""
+            found.append(f"the webhook's caBundle is not in place yet{why}")
         if self.draining:
             found.append("stopping")
         return found

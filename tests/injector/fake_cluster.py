@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,17 @@ def _resource(name: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
 
 
 class FakeCluster:
-    """Holds the objects; `down` makes every call a 503; `requests` counts by method and path."""
+    """Holds the objects; `down` makes every call a 503; `requests` counts by method and path.
+
+    `now` is what its clock says; None is the real time.
+    """
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.webhook: dict[str, Any] | None = yaml.safe_load(WEBHOOK.read_text())
         self.requests: Counter[str] = Counter()
         self.down = False
+        self.now: dt.datetime | None = None
         self.url = ""
 
     def bundles(self) -> list[str | None]:
@@ -71,6 +77,12 @@ class FakeCluster:
             loop.close()
 
     async def _handle(self, request: web.Request) -> web.Response:
+        response = await self._answer(request)
+        if self.now is not None:
+            response.headers["Date"] = format_datetime(self.now, usegmt=True)
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
         self.requests[f"{request.method} {request.path}"] += 1
         if self.down:
             return _status(503, "ServiceUnavailable")
@@ -84,6 +96,9 @@ class FakeCluster:
             case "GET", path if path.startswith(secrets + "/"):
                 secret = self.secrets.get(path.rpartition("/")[2])
                 return web.json_response(secret) if secret else _status(404, "NotFound")
+            case "PATCH", path if path.startswith(secrets + "/"):
+                assert request.content_type == "application/merge-patch+json"
+                return self._patch(path.rpartition("/")[2], await request.json())
             case "GET", path if path == webhook and self.webhook is not None:
                 return web.json_response(self.webhook)
             case "PATCH", path if path == webhook and self.webhook is not None:
@@ -98,8 +113,21 @@ class FakeCluster:
         name = secret["metadata"]["name"]
         if name in self.secrets:
             return _status(409, "AlreadyExists")
+        secret["metadata"]["resourceVersion"] = "1"
         self.secrets[name] = secret
         return web.json_response(secret, status=201)
+
+    def _patch(self, name: str, patch: dict[str, Any]) -> web.Response:
+        """Merge as RFC 7396 says, two levels deep, which is all that a Secret has."""
+        if name not in self.secrets:
+            return _status(404, "NotFound")
+        secret = self.secrets[name]
+        if patch["metadata"]["resourceVersion"] != secret["metadata"]["resourceVersion"]:
+            return _status(409, "Conflict")
+        merged = {**secret["data"], **patch["data"]}
+        secret["data"] = {key: value for key, value in merged.items() if value is not None}
+        secret["metadata"]["resourceVersion"] += "1"
+        return web.json_response(secret)
 
 
 def _status(code: int, reason: str) -> web.Response:

@@ -133,7 +133,7 @@ def test_the_rights_are_the_least() -> None:
     ]
     assert rules == [
         ("Role", ["secrets"], None, ["create"]),
-        ("Role", ["secrets"], [names.CA_SECRET], ["get"]),
+        ("Role", ["secrets"], [names.CA_SECRET], ["get", "patch"]),
         (
             "ClusterRole",
             ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],

@@ -257,9 +257,13 @@ def test_a_replica_is_ready_only_once_the_bundle_is_in_place(fake: FakeCluster) 
         async with replica(fake) as one:
             await until(lambda: one.injector.health.serving)
             assert (await one.get("/livez"))[0] == 200
-            assert await one.get("/readyz") == (
-                503,
-                "the webhook's caBundle is not in place yet\n",
+            await until(lambda: one.injector.health.trouble is not None)
+            status, words = await one.get("/readyz")
+            assert status == 503
+            assert words == (
+                "the webhook's caBundle is not in place yet (cannot read "
+                "mutatingwebhookconfigurations `thoughtgate-injector`: 404 Not Found; apply the "
+                "manifests)\n"
             )
             fake.webhook = webhook
             await one.ready()
