@@ -25,7 +25,10 @@ from thoughtgate_injector.core import names
 _TIMEOUT: Final = 5.0  # seconds
 _SECRET: Final = f"secret `{names.CA_SECRET}`"
 # Every configuration whose webhooks our Service answers: its resource, and its name.
-_WEBHOOKS: Final = (("mutatingwebhookconfigurations", names.INJECTOR),)
+_WEBHOOKS: Final = (
+    ("mutatingwebhookconfigurations", names.INJECTOR),
+    ("validatingwebhookconfigurations", names.INJECTOR),
+)
 
 
 class ClusterError(Exception):

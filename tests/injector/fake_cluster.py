@@ -18,7 +18,8 @@ from kubernetes import client
 from thoughtgate_injector.cluster import Cluster
 from thoughtgate_injector.core import names
 
-WEBHOOK = Path(__file__).parents[2] / "manifests/base/webhook.yaml"
+BASE = Path(__file__).parents[2] / "manifests/base"
+_WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/" + names.INJECTOR
 
 
 def _resource(name: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
@@ -39,7 +40,10 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any]] = {}
-        self.webhook: dict[str, Any] | None = yaml.safe_load(WEBHOOK.read_text())
+        self.webhook: dict[str, Any] | None = yaml.safe_load((BASE / "webhook.yaml").read_text())
+        self.config_webhook: dict[str, Any] = yaml.safe_load(
+            (BASE / "config-webhook.yaml").read_text()
+        )
         self.requests: Counter[str] = Counter()
         self.down = False
         self.now: dt.datetime | None = None
@@ -47,7 +51,8 @@ class FakeCluster:
 
     def bundles(self) -> list[str | None]:
         assert self.webhook is not None
-        return [entry["clientConfig"].get("caBundle") for entry in self.webhook["webhooks"]]
+        entries = [*self.webhook["webhooks"], *self.config_webhook["webhooks"]]
+        return [entry["clientConfig"].get("caBundle") for entry in entries]
 
     def cluster(self) -> Cluster:
         return Cluster(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
@@ -87,9 +92,7 @@ class FakeCluster:
         if self.down:
             return _status(503, "ServiceUnavailable")
         secrets = f"/api/v1/namespaces/{names.NAMESPACE}/secrets"
-        webhook = (
-            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + names.INJECTOR
-        )
+        webhook, config_webhook = (_WEBHOOKS.format(kind) for kind in ("mutating", "validating"))
         match request.method, request.path:
             case "POST", path if path == secrets:
                 return self._create(await request.json())
@@ -105,6 +108,13 @@ class FakeCluster:
                 assert request.content_type == "application/json-patch+json"
                 self.webhook = jsonpatch.apply_patch(self.webhook, await request.json())
                 return web.json_response(self.webhook)
+            case "GET", path if path == config_webhook:
+                return web.json_response(self.config_webhook)
+            case "PATCH", path if path == config_webhook:
+                self.config_webhook = jsonpatch.apply_patch(
+                    self.config_webhook, await request.json()
+                )
+                return web.json_response(self.config_webhook)
             case "GET", path if path in _DISCOVERY:
                 return web.json_response(_DISCOVERY[path])
         return _status(404, "NotFound")

@@ -125,7 +125,7 @@ def test_the_bundle_is_written_once_and_put_back_when_it_is_gone(fake: FakeClust
         await one.look()
         await one.look()
         patches = [count for key, count in fake.requests.items() if key.startswith("PATCH")]
-        assert patches == [1]
+        assert patches == [1, 1]
         assert fake.webhook is not None
         # As an apply of the manifests by somebody who keeps no field that is not his.
         del fake.webhook["webhooks"][1]["clientConfig"]["caBundle"]
