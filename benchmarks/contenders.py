@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAMS = Path(sys.executable).parent
@@ -18,15 +18,31 @@ governance:
 """
 
 
+Prepare = Callable[[int, int, Path], Mapping[str, str]]
+"""Takes a contender's port, the upstream's port and the contender's folder."""
+
+
+def _nothing(_port: int, _upstream: int, _folder: Path) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A program between the load and the upstream; `command` takes its port and its folder."""
+    """A program between the load and the upstream.
+
+    `command` and `env` start it; `ready` is a path that answers 200 once it serves (None: as soon
+    as it listens); `prepare` runs then, and gives the headers that each call must carry. Calls of
+    `tool` go to `path`, and for `warm_seconds` none is counted.
+    """
 
     name: str
     command: Callable[[int, int, Path], list[str]]
-    env: Callable[[int, int, Path], Mapping[str, str]] = field(
-        default=lambda _port, _upstream, _folder: {}
-    )
+    env: Prepare = _nothing
+    path: str = "/"
+    tool: str = "get_user"
+    ready: str | None = None
+    prepare: Prepare = _nothing
+    warm_seconds: int = 1
 
 
 def contenders() -> list[Contender]:

@@ -3,21 +3,23 @@
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CALL = (
     '{"jsonrpc":"2.0","id":1,"method":"tools/call",'
-    '"params":{"name":"get_user","arguments":{"user_id":7}}}'
+    '"params":{"name":"%s","arguments":{"user_id":7}}}'
 )
-_SCRIPT = f"""
+_SCRIPT = """
 wrk.method = "POST"
-wrk.body = '{CALL}'
+wrk.body = '%s'
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Accept"] = "application/json, text/event-stream"
+%s
 done = function(summary, latency, requests)
   local errors = summary.errors
-  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
+  io.write(string.format("RESULT %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99),
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end
@@ -50,17 +52,28 @@ class Spent:
         return self.cpu / self.requests
 
 
-def press(port: int, connections: int, seconds: int, folder: Path, pid: int | None) -> Spent:
-    """Press a port on loopback for so many seconds. Raises `LoadFailed`."""
+@dataclass(frozen=True)
+class Aim:
+    """Where on loopback the load goes, and with which call and headers."""
+
+    port: int
+    path: str = "/"
+    tool: str = "get_user"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def press(aim: Aim, connections: int, seconds: int, folder: Path, pid: int | None) -> Spent:
+    """Press it for so many seconds; `pid` is the process measured. Raises `LoadFailed`."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise LoadFailed("wrk is missing: apt-get install wrk")
     script = folder / "call.lua"
-    script.write_text(_SCRIPT)
+    headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in aim.headers.items())
+    script.write_text(_SCRIPT % (CALL % aim.tool, headers))
     before = cpu_seconds(pid) if pid else 0.0
     command = [
-        wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script),
-        f"http://127.0.0.1:{port}/",
+        wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script),
+        f"http://127.0.0.1:{aim.port}{aim.path}",
     ]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 30, check=False

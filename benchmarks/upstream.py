@@ -1,7 +1,7 @@
-"""The MCP server of the benchmarks: answers every request at once with the same reply.
+"""The MCP server of the benchmarks: answers each request at once, and looks at little of it.
 
-`python -m benchmarks.upstream PORT`. It looks for nothing but the end of each request, so that what
-is measured is what stands before it.
+`python -m benchmarks.upstream PORT`. What is measured is what stands before it; some of those want
+to be greeted first.
 """
 
 import asyncio
@@ -11,10 +11,39 @@ import sys
 import uvloop
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-BODY = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"user 7: Ada"}]}}'
-REPLY = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY)
-) + BODY
+_ID = re.compile(rb'"id": *(-?\d+|"[^"]*")')
+_HEAD = b"HTTP/1.1 %d OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_CALLED = b'{"content":[{"type":"text","text":"user 7: Ada"}]}'
+_INITIALIZED = (
+    b'{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},'
+    b'"serverInfo":{"name":"bench","version":"1"}}'
+)
+_LISTED = (
+    b'{"tools":[{"name":"get_user","inputSchema":{"type":"object",'
+    b'"properties":{"user_id":{"type":"integer"}}}}]}'
+)
+_UNKNOWN = b'{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"unknown"}}'
+
+
+def answer(body: bytes) -> bytes:
+    """The whole reply to one request."""
+    id = _ID.search(body)
+    if id is None:
+        return _HEAD % (202, 0)
+    for method, result in _RESULTS:
+        if method in body:
+            reply = b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (id[1], result)
+            return _HEAD % (200, len(reply)) + reply
+    reply = _UNKNOWN % id[1]
+    return _HEAD % (404 if b"server/discover" in body else 200, len(reply)) + reply
+
+
+_RESULTS = (
+    (b'"tools/call"', _CALLED),
+    (b'"initialize"', _INITIALIZED),
+    (b'"tools/list"', _LISTED),
+    (b'"ping"', b"{}"),
+)
 
 
 class Answering(asyncio.Protocol):
@@ -36,9 +65,9 @@ class Answering(asyncio.Protocol):
             end = head + 4 + (int(length[1]) if length else 0)
             if len(self._buffer) < end:
                 return
-            self._buffer = self._buffer[end:]
+            body, self._buffer = self._buffer[head + 4 : end], self._buffer[end:]
             assert self._transport is not None  # noqa: S101  connection_made came first
-            self._transport.write(REPLY)
+            self._transport.write(answer(body))
 
 
 async def serve(port: int) -> None:
