@@ -199,6 +199,12 @@ class Approval:
         return replace(self, votes=(*others, vote))
 
     @property
+    def enough(self) -> bool:
+        """Whether as many approve as are required, and nobody rejects."""
+        approving = sum(v.verdict is Verdict.APPROVE for v in self.votes)
+        return approving == len(self.votes) and approving >= self.required
+
+    @property
     def approvers(self) -> tuple[str, ...]:
         """The names of those who approved, in the order of their votes."""
         return tuple(v.name for v in self.votes if v.verdict is Verdict.APPROVE)

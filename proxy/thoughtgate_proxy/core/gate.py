@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, assert_never
 
+from thoughtgate_proxy.core import binding
+from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.config.values import Action, Config, Kind, Mode, Source
 from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.limit import Limiter
@@ -39,13 +41,18 @@ class Gatekeeper:
         """Which tools of `source` the agent may see."""
         return self._visibility[source.id]
 
-    def judge(self, source: Source, request: Request, now: float) -> tuple[Decision, ...]:
-        """Judge each target of a gated request; `now` is monotonic, in seconds."""
+    def judge(
+        self, source: Source, request: Request, now: float, *, again: bool = False
+    ) -> tuple[Decision, ...]:
+        """Judge each target of a gated request; `now` is monotonic, in seconds.
+
+        `again`: it was judged before and has been waiting since, so no limit counts it anew.
+        """
         # No other method has arguments; what stands there is no ground for a decision.
         has_arguments = request.method in ("tools/call", "prompts/get")
         arguments = (request.params.get("arguments") if has_arguments else None) or {}
         return tuple(
-            self._judge(source, request.method, target, arguments, now)
+            self._judge(source, request.method, target, arguments, now, again)
             for target in request.targets
         )
 
@@ -60,6 +67,24 @@ class Gatekeeper:
         """Leave to send what every one of `decisions` lets go on; raises `ValueError` otherwise."""
         return Permit(source, method, target, body, tuple(decisions))
 
+    def permit_approved(
+        self, source: Source, approval: Approval, decisions: Iterable[Decision]
+    ) -> Permit:
+        """Leave to send an approved call, `decisions` being what the gates say of it now.
+
+        `approval` is the evidence: it is being sent, as many approved as must, and its bytes are
+        those that its digest was made of. Raises `ValueError` otherwise, and if any decision is
+        neither to let it go on nor to hold it for this approval's workflow.
+        """
+        call = approval.call
+        digest = binding.digest(
+            principal=call.principal, source=source.id, target=call.target, body=call.body,
+            credential=call.credential,
+        )  # fmt: skip
+        if approval.state is not State.SENDING or not approval.enough or digest != call.digest:
+            raise ValueError("a permit was asked for what nobody approved")
+        return Permit(source, "POST", call.target, call.body, tuple(decisions), approval)
+
     def _judge(
         self,
         source: Source,
@@ -67,6 +92,7 @@ class Gatekeeper:
         target: Target,
         arguments: Mapping[str, Any],
         now: float,
+        again: bool,
     ) -> Decision:
         kind, name = target.kind, target.name
         if kind is Kind.TOOL and not self._visibility[source.id].shows(name):
@@ -84,7 +110,7 @@ class Gatekeeper:
                 )
                 return self._decide(Outcome.DENY, Gate.RULES, reason)
             case Applied():
-                return self._act(source, method, target, arguments, applied, now)
+                return self._act(source, method, target, arguments, applied, now, again)
             case _:
                 assert_never(applied)
 
@@ -96,6 +122,7 @@ class Gatekeeper:
         arguments: Mapping[str, Any],
         applied: Applied,
         now: float,
+        again: bool,
     ) -> Decision:
         # Most rules need to be asked once, as nothing but the name matters to them.
         standing = self._standing.get(applied.number)
@@ -107,7 +134,7 @@ class Gatekeeper:
             "match": applied.rule.match if applied.rule else None,
         }
         limit = applied.rule.limit if applied.rule else None
-        if limit is not None and applied.action is not Action.DENY:
+        if limit is not None and applied.action is not Action.DENY and not again:
             wait = self._limiter.take(applied.number or 0, limit, now)
             if wait > 0:
                 reason = f"{where} allows {limit.count} calls in {limit.seconds:g} s"

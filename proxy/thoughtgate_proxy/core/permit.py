@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.decision import Decision
+from thoughtgate_proxy.core.decision import Decision, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
     """Leave to send exactly this to `source`: HTTP method, request target, and body bytes.
 
-    INVARIANT: made by `core.gate` alone, and every one of `decisions` goes on; a test holds it.
+    `approved` is the evidence that humans approved this call, and that it is being sent once.
+    INVARIANT: made by `core.gate` alone, and every one of `decisions` goes on, or is a hold for
+    which there is such evidence; a test holds it.
     """
 
     source: Source
@@ -18,7 +21,20 @@ class Permit:
     target: str
     body: bytes = b""
     decisions: tuple[Decision, ...] = ()
+    approved: Approval | None = None
 
     def __post_init__(self) -> None:
-        if not all(decision.goes_on for decision in self.decisions):
+        if not all(d.goes_on or self._held_for(d) for d in self.decisions):
             raise ValueError("a permit was asked for what was not decided to go on")
+
+    def _held_for(self, decision: Decision) -> bool:
+        evidence = self.approved
+        return (
+            decision.outcome is Outcome.HOLD
+            and evidence is not None
+            and evidence.state is State.SENDING
+            and evidence.enough
+            and decision.workflow == evidence.asked.workflow
+            and (evidence.call.source, evidence.call.target, evidence.call.body)
+            == (self.source.id, self.target, self.body)
+        )

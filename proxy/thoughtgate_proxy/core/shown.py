@@ -48,8 +48,8 @@ class Shown:
     redacted: tuple[str, ...] = ()
 
 
-def call(body: bytes, redact: Sequence[str] = ()) -> Shown:
-    """The arguments of the JSON-RPC request `body`, over several lines.
+def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> Shown:
+    """The arguments of the JSON-RPC request `body`, over several lines unless `compact`.
 
     `redact` are dotted paths into the arguments: `card.number`. A list on the way is passed
     through, so that `cards.number` hides the number of every card, and `cards.0.number` that of
@@ -63,7 +63,7 @@ def call(body: bytes, redact: Sequence[str] = ()) -> Shown:
     params = bound_params(message)
     # The name stands elsewhere, and is part of what is asked.
     others = {k: v for k, v in params.items() if k not in ("arguments", "name", "uri")}
-    shower = _Shower(redact)
+    shower = _Shower(redact, compact)
     arguments = params.get("arguments")
     text = "" if arguments is None else shower.text(arguments)
     return Shown(text, shower.text(others) if others else "", tuple(shower.hid))
@@ -75,7 +75,8 @@ def text(value: str) -> str:
 
 
 class _Shower:
-    def __init__(self, redact: Iterable[str]) -> None:
+    def __init__(self, redact: Iterable[str], compact: bool) -> None:
+        self._compact = compact
         self._paths = {path: fold(path) for path in redact}
         self.hid: dict[str, None] = {}
 
@@ -92,10 +93,10 @@ class _Shower:
                 members = [
                     f"{_key(k)}: {self._member(k, v, paths, level)}" for k, v in value.items()
                 ]
-                return _laid_out("{", members, "}", level, value.values())
+                return self._laid_out("{", members, "}", level, value.values())
             case list():
                 items = [self._item(i, v, paths, level) for i, v in enumerate(value)]
-                return _laid_out("[", items, "]", level, value)
+                return self._laid_out("[", items, "]", level, value)
             case _:
                 return json.dumps(value)
 
@@ -123,18 +124,19 @@ class _Shower:
                 within.append((path, then))
         return self._value(value, tuple(within), level + 1)
 
-
-def _laid_out(
-    opening: str, parts: list[str], closing: str, level: int, values: Iterable[Any]
-) -> str:
-    if not parts:
-        return opening + closing
-    # Letters that run from right to left would change the order of what shares a line with them.
-    fits = sum(map(len, parts)) + 2 * len(parts) <= _LINE and all(map(str.isascii, parts))
-    if fits and not any(isinstance(value, dict | list) and value for value in values):
-        return f"{opening}{', '.join(parts)}{closing}"
-    outer, inner = (f"\n{'  ' * min(at, _MOST_INDENTED)}" for at in (level, level + 1))
-    return f"{opening}{inner}{f',{inner}'.join(parts)}{outer}{closing}"
+    def _laid_out(
+        self, opening: str, parts: list[str], closing: str, level: int, values: Iterable[Any]
+    ) -> str:
+        if not parts:
+            return opening + closing
+        if self._compact:
+            return f"{opening}{', '.join(parts)}{closing}"
+        # Letters that run from right to left change the order of what shares a line with them.
+        fits = sum(map(len, parts)) + 2 * len(parts) <= _LINE and all(map(str.isascii, parts))
+        if fits and not any(isinstance(value, dict | list) and value for value in values):
+            return f"{opening}{', '.join(parts)}{closing}"
+        outer, inner = (f"\n{'  ' * min(at, _MOST_INDENTED)}" for at in (level, level + 1))
+        return f"{opening}{inner}{f',{inner}'.join(parts)}{outer}{closing}"
 
 
 def _string(value: str) -> str:

@@ -31,6 +31,8 @@ _SECONDS = (
 )
 _CEDAR_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 
+_APPROVAL_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
+
 
 class Metrics(Collector):
     """The series of one process; labels hold only known methods and names that a server listed."""
@@ -62,6 +64,16 @@ class Metrics(Collector):
             "thoughtgate_upstream_duration_seconds", "From sending to the head of the reply",
             _SECONDS,
         )  # fmt: skip
+        self.approval_requests = Counter(
+            "thoughtgate_approval_requests", "Requests for approval, by each state that they reach",
+            ["channel", "outcome"],
+        )  # fmt: skip
+        self.approval_seconds = Histogram(
+            "thoughtgate_approval_wait_seconds", "From asking humans to their decision, or its end",
+            _APPROVAL_SECONDS,
+        )  # fmt: skip
+        self.approvals_pending = 0
+        """Requests for approval that nobody has decided yet."""
         self.connections = 0
         """Requests under way."""
         self.config = ""
@@ -93,6 +105,11 @@ class Metrics(Collector):
                 yield series.family()
         yield GaugeMetricFamily(
             "thoughtgate_connections_active", "Requests under way", self.connections
+        )
+        yield GaugeMetricFamily(
+            "thoughtgate_approvals_pending",
+            "Requests for approval that nobody has decided yet",
+            self.approvals_pending,
         )
         info = GaugeMetricFamily(
             "thoughtgate_config_info", "The configuration in force", labels=["digest"]

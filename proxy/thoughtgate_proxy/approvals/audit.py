@@ -1,0 +1,100 @@
+"""What is written down of approvals: one `type: audit` line a step, and the counts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from thoughtgate_proxy.core import shown
+from thoughtgate_proxy.core.approval import Approval, Asked, State, Vote
+from thoughtgate_proxy.core.config.values import AuditArguments, Workflow
+from thoughtgate_proxy.telemetry.log import Level
+from thoughtgate_proxy.telemetry.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The audit lines and metrics of approvals, in a process' log."""
+
+    record: Record
+
+    def opened(
+        self, approval: Approval, arguments: AuditArguments, workflow: Workflow | None
+    ) -> None:
+        """A new one; the only line that has the arguments, as `audit.arguments` says."""
+        facts: dict[str, Any] = {"expires": approval.expires, "required": approval.required}
+        if arguments is AuditArguments.DIGEST:
+            facts["arguments_digest"] = self.record.arguments_digest(approval.call.body)
+        else:
+            redact = workflow.redact_fields if workflow is not None else ()
+            hidden = redact if arguments is AuditArguments.REDACTED else ()
+            seen = shown.call(approval.call.body, hidden, compact=True)
+            facts["arguments"] = seen.arguments
+            if seen.others:
+                facts["params"] = seen.others
+            if seen.redacted:
+                facts["redacted"] = seen.redacted
+        self._line("opened", approval, **facts)
+        self._count(approval.asked, "asked")
+
+    def stepped(self, old: Approval, new: Approval) -> None:
+        """It is in another state."""
+        facts: dict[str, Any] = {"from": old.state.value}
+        if new.ending is not None:
+            facts["ending"] = new.ending.value
+        if new.reason:
+            facts["reason"] = new.reason
+        self._line(new.state.value, new, **facts)
+        if (old.state, new.state) != (State.SENDING, State.APPROVED):  # not approved once more
+            self._count(new.asked, new.state.value)
+        if old.state is State.PENDING:
+            at = new.decided or new.ended or old.opened
+            self.record.metrics.approval_seconds.observe(max(0.0, at - old.opened))
+
+    def voted(self, approval: Approval, vote: Vote) -> None:
+        """Somebody said their word, whether or not that settles it."""
+        facts = {"approver": vote.approver, "name": vote.name, "verdict": vote.verdict.value}
+        if vote.reason:
+            facts["reason"] = vote.reason
+        self._line("vote", approval, **facts)
+
+    def noted(self, what: str, approval: Approval, **facts: Any) -> None:
+        """Anything else that is a step of its way."""
+        self._line(what, approval, **facts)
+
+    def refused(self, asked: Asked, kind: str, reason: str) -> None:
+        """No human was asked."""
+        facts = {"workflow": asked.workflow, "kind": kind, "reason": reason}
+        self.record.log.always(
+            "approval refused", Level.WARNING, type="audit", step="refused",
+            correlation_id=asked.correlation, **facts,
+        )  # fmt: skip
+        self._count(asked, "refused")
+
+    def _count(self, asked: Asked, outcome: str) -> None:
+        self.record.metrics.approval_requests.inc(asked.adapter.value, outcome)
+
+    def _line(self, step: str, approval: Approval, **facts: Any) -> None:
+        call, asked = approval.call, approval.asked
+        line: dict[str, Any] = {
+            "type": "audit",
+            "step": step,
+            "approval": approval.id,
+            "state": approval.state.value,
+            "principal": call.principal,
+            "namespace": asked.namespace,
+            "pod": asked.pod,
+            "workflow": asked.workflow,
+            "adapter": asked.adapter.value,
+            "method": call.method,
+            "source": call.source,
+            "kind": call.kind.value,
+            "name": call.name,
+            "call_digest": call.digest,
+            "correlation_id": asked.correlation,
+            "config": asked.config,
+        }
+        if asked.traceparent is not None:
+            line["traceparent"] = asked.traceparent
+        # What comes in keeps its own name: a name of an approver must not hide the call's.
+        for key, value in facts.items():
+            line[key if key not in line else f"vote_{key}"] = value
+        self.record.log.always("approval", **line)
