@@ -2,162 +2,155 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.headers import Head
-from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
-from thoughtgate_proxy.core.message import Request
+from thoughtgate_proxy.core.http import HttpReply
+from thoughtgate_proxy.core.message import Id, Request
 from thoughtgate_proxy.core.methods import LISTINGS
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.core.routing import Route
-from thoughtgate_proxy.mcp import answers, event_stream, listings, replies
+from thoughtgate_proxy.judge import Judge
+from thoughtgate_proxy.mcp import answers
 from thoughtgate_proxy.mcp.list_changes import ListChanges
-from thoughtgate_proxy.mcp.replies import LISTING_LIMIT, Expected
+from thoughtgate_proxy.mcp.replies import Expected
 from thoughtgate_proxy.telemetry.record import Record
+from thoughtgate_proxy.telemetry.series import Count
 from thoughtgate_proxy.upstream.client import Upstream
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.reply import ReplyBody, UpstreamReply
+from thoughtgate_proxy.upstream.reply import UpstreamReply
 
-_JSON = [("content-type", headers.JSON)]
-# The old transport tells its endpoint at once; a listening stream may well be silent for hours.
-_ENDPOINT_SECONDS = 1.0
+_JSON = (("content-type", headers.JSON),)
 
 
-class Passage:
-    """One request on its way through; its configuration is the one that judged it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """The way of all requests for one target, under the configuration that judges them."""
+
+    route: Route
+    gate: Gatekeeper
+    judge: Judge
+    upstream: Upstream
+    record: Record
+    changes: ListChanges
+    counted: dict[int, Count] = field(default_factory=dict)
+
+    def permit(self, method: str, body: bytes = b"", decisions: Sequence[Decision] = ()) -> Permit:
+        """Leave to send `body` this way, if every one of `decisions` lets it go on."""
+        return self.gate.permit(self.route.source, method, self.route.target, body, decisions)
+
+    def count(self, status: int) -> None:
+        """Count a reply of the server's."""
+        count = self.counted.get(status)
+        if count is None:
+            counter = self.record.metrics.upstream_requests
+            count = self.counted[status] = counter.labelled(self.route.source.id, str(status))
+        count.value += 1
+
+
+class Passage(asyncio.Future[HttpReply]):
+    """One request on its way: a future of the reply as the client may see it.
+
+    Cancelling it closes the connection, so that the server learns that nobody waits any more. As it
+    stands here the reply passes as it is; subclasses know better.
+    """
 
     def __init__(
         self,
-        gate: Gatekeeper,
-        upstream: Upstream,
-        where: Route,
-        http: HttpRequest,
+        way: Way,
+        permit: Permit,
         head: Head,
-        record: Record,
-        changes: ListChanges,
+        asked: Sequence[Request] = (),
     ) -> None:
-        self._gate, self._upstream, self._http, self._record = gate, upstream, http, record
-        self._head, self._changes = head, changes
-        self.source, self._target = where.source, where.target
-
-    async def post(
-        self,
-        body: bytes,
-        decisions: Sequence[Decision],
-        asked: Sequence[Request],
-        ours: Sequence[bytes] = (),
-    ) -> HttpReply:
-        """Send `body`, which holds the requests `asked`, and give the reply as it may be seen.
-
-        `ours` are answers of our own to other members of the same batch: they join the reply.
-        """
-        permit = self._gate.permit(self.source, "POST", self._target, body, decisions)
-        reply = await self._send(permit, asked)
-        if isinstance(reply, HttpReply):
-            return reply
+        """Send what `permit` allows; its body holds the requests `asked`."""
+        super().__init__()
+        self._way, self._asked = way, asked
+        self._task: asyncio.Task[HttpReply] | None = None
+        self.abandon: Callable[[], object] = _nothing
+        """Gives the request up; whoever carries it sets it."""
+        self._begun = time.perf_counter()
         try:
-            answer = await self._answer(reply, asked, ours)
-        except BaseException:
-            reply.close()  # above all when the client has gone: the server must learn of it
-            raise
-        if asked and asked[0].method == "initialize":
-            return replace(answer, body=self._changes.noticing(self.source.id, answer.body))
-        return answer
-
-    async def _answer(
-        self, reply: UpstreamReply, asked: Sequence[Request], ours: Sequence[bytes]
-    ) -> HttpReply:
-        kind = headers.media_type(reply.header("content-type"))
-        listing = any(request.method in LISTINGS for request in asked)
-        if not listing and not ours and kind != headers.EVENT_STREAM:
-            return _as_it_is(reply)
-        expected = self._expected(asked)
-        if expected.filters and (told := _opaque(reply)) is not None:
-            reply.close()
-            return self._failed(502, told, asked)
-        if kind == headers.EVENT_STREAM:
-            events = replies.events(_pieces(reply.body), expected, ours)
-            if len(asked) == 1:
-                events = self._changes.joined(self.source.id, asked[0], events)
-            return _stream(reply, events)
-        readable = kind == headers.JSON or reply.status < 300
-        if (listing and readable) or (ours and reply.status < 300):
-            return await self._whole(reply, expected, asked, ours)
-        return _as_it_is(reply)
-
-    async def listen(self) -> HttpReply:
-        """Open the client's listening stream (GET, revisions before 2026-07-28)."""
-        reply = await self._send(self._gate.permit(self.source, "GET", self._target), ())
-        if isinstance(reply, HttpReply) or reply.status >= 300:
-            return reply if isinstance(reply, HttpReply) else _as_it_is(reply)
-        try:
-            return await self._listened(reply)
-        except BaseException:
-            reply.close()
-            raise
-
-    async def _listened(self, reply: UpstreamReply) -> HttpReply:
-        expected = self._expected(None)
-        told = _opaque(reply) if expected.filters else None
-        if headers.media_type(reply.header("content-type")) != headers.EVENT_STREAM:
-            told = "the server answered a GET with something else than events"
-        if told is not None:
-            reply.close()
-            return self._failed(502, told)
-        pieces = _pieces(reply.body)
-        if not {"mcp-session-id", "mcp-protocol-version"} & {
-            name for name, _ in self._http.headers
-        }:
-            first, pieces = await _peek(pieces)
-            if first is not None and event_stream.field(first, b"event") == b"endpoint":
-                reply.close()
-                return self._failed(
-                    501,
-                    "this server speaks the HTTP+SSE transport of revision 2024-11-05, which is "
-                    "not supported; it needs streamable HTTP",
-                )
-        events = replies.events(pieces, expected)
-        return _stream(reply, self._changes.joined(self.source.id, None, events))
-
-    async def plain(self) -> HttpReply:
-        """Send a request without a message: the end of a session, or a read of metadata."""
-        reply = await self._send(
-            self._gate.permit(self.source, self._http.method, self._target), ()
-        )
-        return reply if isinstance(reply, HttpReply) else _as_it_is(reply)
-
-    async def _send(self, permit: Permit, asked: Sequence[Request]) -> UpstreamReply | HttpReply:
-        metrics, begun = self._record.metrics, time.perf_counter()
-        try:
-            reply = await self._upstream.send(permit, self._head)
+            way.upstream.send(permit, head, self)
         except UpstreamError as error:
-            metrics.upstream_requests.inc(self.source.id, "none" if error.sent else "unsent")
-            return self._no_reply(error, asked)
-        except asyncio.CancelledError:  # the client has gone, and the server may have acted
-            metrics.upstream_requests.inc(self.source.id, "none")
-            raise
-        self._record.upstreams[self.source.id] = "answered"
-        metrics.upstream_seconds.observe(time.perf_counter() - begun)
-        metrics.upstream_requests.inc(self.source.id, str(reply.status))
-        if 300 <= reply.status < 400 and reply.status != 304:
-            reply.close()
-            return self._failed(
-                502,
-                f"the server answered with a redirect ({reply.status}), which is not followed: "
-                "the source's `url` must be the final one",
-                asked,
-            )
-        if reply.status == 404 and self._target == "/":
-            self._record.hint_path(self.source.id)
-        return reply
+            self.failed(error)
 
-    def _no_reply(self, error: UpstreamError, asked: Sequence[Request]) -> HttpReply:
+    def cancel(self, msg: Any = None) -> bool:
+        """Give the request up: the client has gone, and the server may have acted."""
+        if self.done():
+            return False
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._way.record.metrics.upstream_requests.inc(self._source_id, "none")
+            self.abandon()
+        return super().cancel(msg)
+
+    def replied(self, reply: UpstreamReply) -> None:
+        """The upstream has the head of the reply, and all or some of its body."""
+        if self.done():
+            reply.close()
+            return
+        way, status = self._way, reply.head.status
+        way.record.upstreams[self._source_id] = "answered"
+        way.record.metrics.upstream_seconds.observe(time.perf_counter() - self._begun)
+        way.count(status)
+        if 300 <= status < 400 and status != 304:
+            reply.close()
+            self.set_result(self._redirected(status))
+            return
+        if status == 404 and way.route.target == "/":
+            way.record.hint_path(self._source_id)
+        try:
+            shown = self._shown(reply)
+        except BaseException as error:  # noqa: BLE001  whoever awaits us is told
+            reply.close()
+            self.set_exception(error)
+            return
+        if isinstance(shown, HttpReply):
+            self.set_result(shown)
+            return
+        self._task = asyncio.create_task(_closing(reply, shown))
+        self._task.add_done_callback(self._take)
+
+    def failed(self, error: UpstreamError) -> None:
+        """The upstream has no reply, and will have none."""
+        if not self.done():
+            metrics = self._way.record.metrics
+            metrics.upstream_requests.inc(self._source_id, "none" if error.sent else "unsent")
+            self.set_result(self._no_reply(error))
+
+    def _shown(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
+        """The reply as the client may see it."""
+        return as_it_is(reply)
+
+    @property
+    def _source_id(self) -> str:
+        return self._way.route.source.id
+
+    def _take(self, task: "asyncio.Task[HttpReply]") -> None:
+        if self.done():
+            return
+        if task.cancelled():
+            super().cancel()
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(task.result())
+
+    def _redirected(self, status: int) -> HttpReply:
+        text = (
+            f"the server answered with a redirect ({status}), which is not followed: "
+            "the source's `url` must be the final one"
+        )
+        return self._refused(502, text)
+
+    def _no_reply(self, error: UpstreamError) -> HttpReply:
         timed_out = isinstance(error, UpstreamTimedOut)
-        method = asked[0].method if asked else ""
         kind, text = "upstream_down", "the MCP server cannot be reached"
         if timed_out:
             kind, text = "upstream_timeout", "the MCP server did not answer in time"
@@ -165,127 +158,79 @@ class Passage:
             kind, text = "restarting", "ThoughtGate is restarting and has no reply yet"
         elif error.sent:
             text = "the MCP server gave no reply"
-        self._record.upstream_failed(self.source.id, method, str(error), kind)
+        self._way.record.upstream_failed(self._source_id, self._method, str(error), kind)
         if error.sent:
             text += "; whether it acted on the request is unknown, and it was not sent again"
         code = answers.UPSTREAM_TIMED_OUT if timed_out else answers.UPSTREAM_DOWN
-        id = asked[0].id if len(asked) == 1 else None
-        return HttpReply(504 if timed_out else 502, _JSON, answers.error(id, code, text))
+        return HttpReply(504 if timed_out else 502, _JSON, answers.error(self._id, code, text))
 
-    def _failed(
-        self, status: int, text: str, asked: Sequence[Request] = (), kind: str | None = None
-    ) -> HttpReply:
-        method = asked[0].method if asked else ""
+    def _refused(self, status: int, text: str, kind: str | None = None) -> HttpReply:
+        """Our own answer in place of a reply that cannot be passed on."""
         kind = kind or f"upstream_{status}"
-        self._record.upstream_failed(self.source.id, method, text, kind)
-        id = asked[0].id if len(asked) == 1 else None
-        return HttpReply(status, _JSON, answers.error(id, answers.UPSTREAM_DOWN, text))
+        self._way.record.upstream_failed(self._source_id, self._method, text, kind)
+        return HttpReply(status, _JSON, answers.error(self._id, answers.UPSTREAM_DOWN, text))
 
-    async def _whole(
-        self,
-        reply: UpstreamReply,
-        expected: Expected,
-        asked: Sequence[Request],
-        ours: Sequence[bytes],
-    ) -> HttpReply:
-        """A reply that must be seen whole, filtered and joined by our own answers."""
-        try:
-            body = await _read(reply.body, expected.limit)
-        except ReplyCut:
-            return self._failed(502, "the server's reply was cut short", asked)
-        if body is None:
-            text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
-            return self._failed(502, text, asked, LISTING_LIMIT)
-        if expected.listing:
-            body = replies.listing(body, expected)
-        if ours:  # which are all where nothing of what was sent has an answer of the server's
-            body = _array([*listings.members(body), *ours])
-        same = [(k, v) for k, v in reply.headers if k not in ("content-encoding", "content-type")]
-        passed = headers.downstream(same, same_body=False)
-        return HttpReply(200 if ours else reply.status, [*passed, *_JSON], body)
+    @property
+    def _method(self) -> str:
+        return self._asked[0].method if self._asked else ""
 
-    def _expected(self, asked: Sequence[Request] | None) -> Expected:
-        visibility, metrics = self._gate.visibility(self.source), self._record.metrics
-        method = asked[0].method if asked else ""
-        return Expected(
-            ids=None if asked is None else frozenset(request.id for request in asked),
-            listing=any(request.method in LISTINGS for request in asked or ()),
-            shows=visibility.shows,
-            shows_all=visibility.shows_all,
-            limit=self._gate.config.limits.listing_reply_bytes,
-            learn=metrics.learn,
-            dropped=lambda: metrics.errors.inc("unasked_reply", ""),
-            failed=lambda reason, kind: self._record.upstream_failed(
-                self.source.id, method, reason, kind
-            ),
-        )
+    @property
+    def _id(self) -> Id | None:
+        return self._asked[0].id if len(self._asked) == 1 else None
 
 
-def _opaque(reply: UpstreamReply) -> str | None:
+def as_it_is(reply: UpstreamReply) -> HttpReply:
+    """A reply with its own bytes."""
+    return HttpReply(reply.head.status, reply.head.passed, reply.body, reply.close)
+
+
+def as_stream(reply: UpstreamReply, events: AsyncIterator[bytes]) -> HttpReply:
+    """A reply with `events` as its body."""
+    return HttpReply(reply.head.status, reply.head.passed_anew, events, reply.close)
+
+
+def opaque(reply: UpstreamReply) -> str | None:
     """Why a reply could be read otherwise than we would, in one line."""
-    encoding = reply.header("content-encoding")
+    encoding = reply.head.header("content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         return "the server's listing is encoded, although only identity was allowed"
-    if sum(name == "content-type" for name, _ in reply.headers) > 1:
+    if sum(name == "content-type" for name, _ in reply.head.headers) > 1:
         return "the server's listing has two content types"
     return None
 
 
-def _as_it_is(reply: UpstreamReply) -> HttpReply:
-    passed = headers.downstream(reply.headers, same_body=True)
-    return HttpReply(reply.status, passed, reply.body, reply.close)
+def expected(way: Way, asked: Sequence[Request] | None) -> Expected:
+    """What may come back to the requests `asked`; None is the client's listening stream."""
+    visibility, record, source = way.gate.visibility(way.route.source), way.record, way.route.source
+    method = asked[0].method if asked else ""
+    return Expected(
+        ids=None if asked is None else frozenset(request.id for request in asked),
+        listing=any(request.method in LISTINGS for request in asked or ()),
+        shows=visibility.shows,
+        shows_all=visibility.shows_all,
+        limit=way.gate.config.limits.listing_reply_bytes,
+        learn=record.metrics.learn,
+        dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
+        failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
+    )
 
 
-def _stream(reply: UpstreamReply, events: AsyncIterator[bytes]) -> HttpReply:
-    passed = headers.downstream(reply.headers, same_body=False)
-    return HttpReply(reply.status, passed, events, reply.close)
-
-
-def _array(members: Sequence[bytes]) -> bytes:
-    return b"[" + b",".join(members) + b"]"
-
-
-async def _read(body: bytes | ReplyBody, limit: int) -> bytes | None:
-    """The whole body; None, and the rest given up, if it is longer than `limit` bytes."""
-    if isinstance(body, bytes):
-        return body if len(body) <= limit else None
-    whole = bytearray()
-    async for piece in body:
-        whole += piece
-        if len(whole) > limit:
-            body.close()
-            return None
-    return bytes(whole)
-
-
-async def _pieces(body: bytes | ReplyBody) -> AsyncIterator[bytes]:
-    if isinstance(body, bytes):
-        yield body
+async def pieces(reply: UpstreamReply) -> AsyncIterator[bytes]:
+    """The body of a reply as it comes."""
+    if isinstance(reply.body, bytes):
+        yield reply.body
         return
-    async for piece in body:
+    async for piece in reply.body:
         yield piece
 
 
-async def _peek(pieces: AsyncIterator[bytes]) -> tuple[bytes | None, AsyncIterator[bytes]]:
-    """The first piece, if it comes soon, and all of the pieces."""
-    task = asyncio.ensure_future(_next(pieces))
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+async def _closing(reply: UpstreamReply, shown: Awaitable[HttpReply]) -> HttpReply:
     try:
-        await asyncio.wait({task}, timeout=_ENDPOINT_SECONDS)
-    except asyncio.CancelledError:
-        task.cancel()
+        return await shown
+    except BaseException:
+        reply.close()  # above all when the client has gone: the server must learn of it
         raise
 
-    async def all_of_them() -> AsyncIterator[bytes]:
-        first = await task
-        if first is not None:
-            yield first
-            async for piece in pieces:
-                yield piece
 
-    come = task.done() and task.exception() is None
-    return task.result() if come else None, all_of_them()
-
-
-async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(pieces, None)
+def _nothing() -> None:
+    """There is nothing to give up before the request is on its way."""

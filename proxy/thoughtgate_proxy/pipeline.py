@@ -1,7 +1,7 @@
 """The way of a request: read once, judged, and only then sent on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from thoughtgate_proxy.core import headers, message
@@ -12,9 +12,11 @@ from thoughtgate_proxy.core.http import HttpRefused, HttpReply, HttpRequest
 from thoughtgate_proxy.core.message import Batch, Malformed, Request
 from thoughtgate_proxy.core.routing import Route, route, well_known
 from thoughtgate_proxy.judge import Answered, Judge
+from thoughtgate_proxy.listening import Listening
 from thoughtgate_proxy.mcp import answers
 from thoughtgate_proxy.mcp.list_changes import ListChanges
-from thoughtgate_proxy.passage import Passage
+from thoughtgate_proxy.passage import Passage, Way
+from thoughtgate_proxy.posting import Posted
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
 
@@ -22,8 +24,8 @@ from thoughtgate_proxy.upstream.client import Upstream
 _BATCHES = (None, "2024-11-05", "2025-03-26")
 # Agents ask for few targets; one that makes them up must not fill the memory.
 _MOST_ROUTES, _LONGEST_ROUTE = 256, 256
-_JSON = [("content-type", headers.JSON)]
-_ALLOW = [("allow", "POST, GET, DELETE")]
+_JSON = (("content-type", headers.JSON),)
+_ALLOW = (("allow", "POST, GET, DELETE"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,8 @@ class InForce:
 
     gate: Gatekeeper
     upstreams: Mapping[str, Upstream]
-    _routes: dict[str, Route] = field(default_factory=dict)
-
-    def route(self, target: str) -> Route:
-        """The route of a request target, remembered. Raises `HttpRefused`."""
-        found = self._routes.get(target)
-        if found is None:
-            found = route(target, self.gate.config.enabled_sources)
-            if len(target) <= _LONGEST_ROUTE and len(self._routes) < _MOST_ROUTES:
-                self._routes[target] = found
-        return found
+    ways: dict[str, Way] = field(default_factory=dict)
+    """Those of the request targets that were met."""
 
 
 class Pipeline:
@@ -63,8 +57,8 @@ class Pipeline:
         self._new_id = new_id
         self._now = asyncio.get_running_loop().time
 
-    async def handle(self, http: HttpRequest) -> HttpReply:
-        """Answer one request; raises only when it is cancelled."""
+    def handle(self, http: HttpRequest) -> HttpReply | Awaitable[HttpReply]:
+        """Answer one request, at once if that needs no server."""
         in_force = self.in_force
         try:
             head = self._heads.of(http)
@@ -74,15 +68,11 @@ class Pipeline:
                 case "POST":
                     if head.not_json is not None:
                         return self._refused(head.not_json)
-                    return await self._post(in_force, http, head)
+                    return self._post(in_force, http, head)
                 case "GET":
-                    return await self._get(in_force, http, head)
+                    return self._get(in_force, http, head)
                 case "DELETE":
-                    if http.header("mcp-session-id") is None:
-                        raise HttpRefused(
-                            405, "DELETE ends a session: `Mcp-Session-Id` is missing", _ALLOW
-                        )
-                    return await self._passage(in_force, http, head).plain()
+                    return self._delete(in_force, http, head)
             raise HttpRefused(
                 405, f"`{http.method[:20]}`: allowed are POST, GET and DELETE", _ALLOW
             )
@@ -94,48 +84,56 @@ class Pipeline:
             text = f"ThoughtGate failed and let nothing pass (correlation {correlation})"
             return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
 
-    async def _get(self, in_force: InForce, http: HttpRequest, head: Head) -> HttpReply:
+    def _get(self, in_force: InForce, http: HttpRequest, head: Head) -> Passage:
         metadata = well_known(http.target, in_force.gate.config.enabled_sources)
         if metadata is not None:
-            return await self._passage(in_force, http, head, metadata).plain()
+            way = self._new_way(in_force, metadata)
+            return Passage(way, way.permit("GET"), head)
         if not headers.accepts_events(http):
             raise HttpRefused(
                 405, "GET is for event streams alone: `Accept: text/event-stream`", _ALLOW
             )
-        return await self._passage(in_force, http, head).listen()
+        way = self._way(in_force, http.target)
+        return Listening(way, way.permit("GET"), head)
 
-    async def _post(self, in_force: InForce, http: HttpRequest, head: Head) -> HttpReply:
-        passage = self._passage(in_force, http, head)
-        limits = in_force.gate.config.limits
-        judge = Judge(in_force.gate, self._record, self._new_id)
+    def _delete(self, in_force: InForce, http: HttpRequest, head: Head) -> Passage:
+        if head.header("mcp-session-id") is None:
+            raise HttpRefused(405, "DELETE ends a session: `Mcp-Session-Id` is missing", _ALLOW)
+        way = self._way(in_force, http.target)
+        return Passage(way, way.permit("DELETE"), head)
+
+    def _post(
+        self, in_force: InForce, http: HttpRequest, head: Head
+    ) -> HttpReply | Awaitable[HttpReply]:
+        way, limits = self._way(in_force, http.target), in_force.gate.config.limits
         try:
             read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
         except Malformed as error:
             self._record.refused(self._new_id(), error.status, error.reason, limit=error.limit)
             return HttpReply(error.status, _JSON, answers.error(error.id, error.code, error.reason))
         if isinstance(read, Batch):
-            return await self._batch(http, passage, judge, read)
-        ruling = judge.judge(passage.source, http, read, http.body, self._now())
+            return self._batch(way, http, head, read)
+        ruling = way.judge.judge(head, read, http.body, self._now())
         if isinstance(ruling, Answered):
             return HttpReply(ruling.status, _JSON, ruling.body)
-        asked = [read] if isinstance(read, Request) else []
-        return await passage.post(http.body, ruling.decisions, asked)
+        asked = (read,) if isinstance(read, Request) else ()
+        return Posted(way, way.permit("POST", http.body, ruling.decisions), head, asked)
 
-    async def _batch(
-        self, http: HttpRequest, passage: Passage, judge: Judge, batch: Batch
-    ) -> HttpReply:
+    def _batch(
+        self, way: Way, http: HttpRequest, head: Head, batch: Batch
+    ) -> HttpReply | Awaitable[HttpReply]:
         """Send on the members that may go on; answer the others in the same reply."""
-        if http.header("mcp-protocol-version") not in _BATCHES:
+        if head.header("mcp-protocol-version") not in _BATCHES:
             raise HttpRefused(400, "this protocol revision has no batches: send one message a POST")
         for name in ("mcp-method", "mcp-name"):
-            if http.header(name) is not None:
+            if head.header(name) is not None:
                 raise HttpRefused(400, f"`{name}` tells of one message, and the body is a batch")
         sent: list[bytes] = []
         asked: list[Request] = []
         decisions: list[Decision] = []
         ours: list[bytes] = []
         for read, raw in batch.members:
-            ruling = judge.judge(passage.source, http, read, raw, self._now(), alone=False)
+            ruling = way.judge.judge(head, read, raw, self._now(), alone=False)
             if isinstance(ruling, Answered):
                 ours.append(ruling.body)
                 continue
@@ -146,14 +144,21 @@ class Pipeline:
         if not sent:
             return HttpReply(200, _JSON, b"[" + b",".join(ours) + b"]")
         body = b"[" + b",".join(sent) + b"]" if ours else http.body
-        return await passage.post(body, decisions, asked, ours)
+        return Posted(way, way.permit("POST", body, decisions), head, asked, ours)
 
-    def _passage(
-        self, in_force: InForce, http: HttpRequest, head: Head, where: Route | None = None
-    ) -> Passage:
-        where = where or in_force.route(http.target)
-        upstream = in_force.upstreams[where.source.id]
-        return Passage(in_force.gate, upstream, where, http, head, self._record, self.changes)
+    def _way(self, in_force: InForce, target: str) -> Way:
+        """The way of a request target, remembered. Raises `HttpRefused`."""
+        way = in_force.ways.get(target)
+        if way is None:
+            way = self._new_way(in_force, route(target, in_force.gate.config.enabled_sources))
+            if len(target) <= _LONGEST_ROUTE and len(in_force.ways) < _MOST_ROUTES:
+                in_force.ways[target] = way
+        return way
+
+    def _new_way(self, in_force: InForce, where: Route) -> Way:
+        gate, source = in_force.gate, where.source
+        judge = Judge(gate, source, self._record, self._new_id)
+        return Way(where, gate, judge, in_force.upstreams[source.id], self._record, self.changes)
 
     def _refused(self, refused: HttpRefused) -> HttpReply:
         self._record.refused(self._new_id(), refused.status, refused.reason, limit=refused.limit)

@@ -24,6 +24,9 @@ def rule(**fields: Any) -> dict[str, Any]:
     return {"defaults": {"action": "deny"}, "rules": [{"match": "*", **fields}]}
 
 
+HOLDERS = ("core/gate.py", "upstream/client.py", "passage.py", "posting.py", "listening.py")
+
+
 def test_permits_are_made_in_one_module_only() -> None:
     makers = set()
     for file in PACKAGE.rglob("*.py"):
@@ -59,7 +62,7 @@ def test_there_is_no_permit_for_what_does_not_go_on(outcome: Outcome) -> None:
 
 def test_a_permit_cannot_be_changed() -> None:
     permit = gate().permit(gate().config.enabled_sources[0], "GET", "/")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         permit.body = b"x"  # type: ignore[misc]
 
 

@@ -51,10 +51,11 @@ class Gatekeeper:
         # No other method has arguments; what stands there is no ground for a decision.
         has_arguments = request.method in ("tools/call", "prompts/get")
         arguments = (request.params.get("arguments") if has_arguments else None) or {}
-        return tuple(
+        judged = [
             self._judge(source, request.method, target, arguments, now, again)
             for target in request.targets
-        )
+        ]
+        return tuple(judged)
 
     def permit(
         self,

@@ -2,11 +2,11 @@
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from thoughtgate_proxy.core.http import Headers, HttpRefused, HttpRequest
+from thoughtgate_proxy.core.http import Fields, Headers, HttpRefused, HttpRequest
 from thoughtgate_proxy.core.message import PROTOCOL_VERSION, Notification, Request
 
 JSON = "application/json"
@@ -32,18 +32,24 @@ _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """What a request's headers come to: a client sends the same few blocks again and again.
 
     `refused` and `not_json` say why `check` and `check_json` refuse it; `upstream` goes on to the
     server, `encoded` being the same as it stands on the wire, each line with CR LF before it.
+    Two are equal only if they are the same one, which makes it a quick key.
     """
 
     refused: HttpRefused | None
     not_json: HttpRefused | None
     upstream: Headers
     encoded: bytes
+    first: Mapping[str, str]
+
+    def header(self, name: str) -> str | None:
+        """The first header called `name` (lower case)."""
+        return self.first.get(name)
 
 
 class Heads:
@@ -78,7 +84,8 @@ class Heads:
                 refused.append(error.with_traceback(None))
         passed = upstream(request)
         lines = "".join(f"\r\n{name}: {value}" for name, value in passed)
-        return Head(refused[0], refused[1], passed, lines.encode("latin-1"))
+        first = dict(reversed(request.headers))
+        return Head(refused[0], refused[1], passed, lines.encode("latin-1"), first)
 
 
 def check(request: HttpRequest, *, loopback_only: bool) -> None:
@@ -131,7 +138,7 @@ def accepts_events(request: HttpRequest) -> bool:
     )
 
 
-def mismatch(request: HttpRequest, message: Request | Notification) -> str | None:
+def mismatch(request: Fields, message: Request | Notification) -> str | None:
     """What the routing headers say otherwise than the body, in one line.
 
     Source: revision 2026-07-28, streamable HTTP, "Server Validation". The body decides; a header
@@ -148,7 +155,8 @@ def mismatch(request: HttpRequest, message: Request | Notification) -> str | Non
         key = _NAMED_BY.get(message.method.partition("/")[0], "name")
         if key in message.params and message.params[key] != name:
             return f"`Mcp-Name` differs from the body's `{key}`"
-    version = (message.params.get("_meta") or {}).get(PROTOCOL_VERSION)
+    meta = message.params.get("_meta")
+    version = meta.get(PROTOCOL_VERSION) if meta else None
     if version is not None and request.header("mcp-protocol-version") not in (None, version):
         return "`MCP-Protocol-Version` differs from the body's `_meta`"
     return None

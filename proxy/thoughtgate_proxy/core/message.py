@@ -73,16 +73,14 @@ class Malformed(ValueError):
         return 404 if self.code == METHOD_NOT_FOUND else 400
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """One thing that a gated method reaches for: a tool or prompt by name, a resource by URI."""
 
     kind: Kind
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A JSON-RPC request. `targets` is empty unless the method is gated."""
 
     id: Id
@@ -96,16 +94,14 @@ class Request:
         return _modern(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True):
     """A JSON-RPC notification from the client."""
 
     method: str
     params: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """The client's answer to a request of the server's (sampling, elicitation, roots).
 
     Only an error may come without an id: that of a message whose id could not be read.
@@ -182,7 +178,7 @@ def _response(value: dict[str, Any]) -> Response:
 
 
 def _id(value: Any) -> Id:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise Malformed(f"`id` is {_type(value)}, allowed is a string or a whole number")
     if isinstance(value, int) and abs(value) > MAX_ID:
         raise Malformed(f"`id` is beyond ±{MAX_ID}, which not every server can repeat")
@@ -215,19 +211,20 @@ def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
         if found := twins_within(arguments):
             said = f"the argument keys {_shown(found[0])} and {_shown(found[1])} look alike"
             raise Malformed(said, id=id)
-    match method, GATED[method]:
-        case "subscriptions/listen", _:
+    kind = GATED[method]
+    if kind is Kind.TOOL or kind is Kind.PROMPT:
+        return (_target(kind, params, "name", id),)
+    match method:
+        case "subscriptions/listen":
             return _subscribed(params.get("notifications"), id)
-        case "completion/complete", _:
+        case "completion/complete":
             return (_referred(params.get("ref"), id),)
-        case "resources/subscribe", _ if "uri" not in params and _modern(params):
+        case "resources/subscribe" if "uri" not in params and _modern(params):
             # Removed in 2026-07-28: its clients hear so whatever else the message lacks.
             said = "Method not found: `resources/subscribe` is not of revision 2026-07-28"
             raise Malformed(said, METHOD_NOT_FOUND, id)
-        case _, Kind.RESOURCE:
-            return (_target(Kind.RESOURCE, params, "uri", id),)
-        case _, (Kind.TOOL | Kind.PROMPT) as kind:
-            return (_target(kind, params, "name", id),)
+        case _ if kind is Kind.RESOURCE:
+            return (_target(kind, params, "uri", id),)
         case _:
             raise AssertionError(f"nothing says what `{method}` reaches for")
 

@@ -1,14 +1,13 @@
 """The only thing that the upstream sends for."""
 
-from dataclasses import dataclass
+import msgspec
 
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.decision import Decision, Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(msgspec.Struct, frozen=True):
     """Leave to send exactly this to `source`: HTTP method, request target, and body bytes.
 
     `approved` is the evidence that humans approved this call, and that it is being sent once.
@@ -24,8 +23,9 @@ class Permit:
     approved: Approval | None = None
 
     def __post_init__(self) -> None:
-        if not all(d.goes_on or self._held_for(d) for d in self.decisions):
-            raise ValueError("a permit was asked for what was not decided to go on")
+        for decision in self.decisions:
+            if not decision.goes_on and not self._held_for(decision):
+                raise ValueError("a permit was asked for what was not decided to go on")
 
     def _held_for(self, decision: Decision) -> bool:
         evidence = self.approved

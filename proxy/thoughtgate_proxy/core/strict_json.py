@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 128
+_BLANKS = " \t\r\n"
 
 
 class UnreadableJSON(ValueError):
@@ -53,7 +54,8 @@ def _read(body: bytes, max_depth: int, decoder: json.JSONDecoder) -> Any:
     if body.count(b"{") + body.count(b"[") > max_depth and _depth(value) > max_depth:
         raise TooDeep(f"nested deeper than {max_depth} levels")
     try:
-        return decoder.decode(body.decode())
+        # There is one document and nothing after it, as orjson has found; before it may be blanks.
+        return decoder.raw_decode(body.decode().lstrip(_BLANKS))[0]
     except InvalidOperation as error:
         # `0e9999999999999999999` is zero to orjson, and beyond what a Decimal can hold.
         raise UnreadableJSON("the exponent of a number is too large") from error

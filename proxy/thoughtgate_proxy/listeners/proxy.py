@@ -30,7 +30,7 @@ _OFFER = "h2c"
 _REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
-Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
+Handle = Callable[[HttpRequest], HttpReply | Awaitable[HttpReply]]
 
 
 class Watch(Complaints, Protocol):
@@ -79,7 +79,8 @@ class ProxyListener:
             read = await self._read(request, limits, share)
             if isinstance(read, web.Response):
                 return read
-            reply = await self._handle(read)
+            answer = self._handle(read)
+            reply = answer if isinstance(answer, HttpReply) else await answer
             try:
                 return await self._write(request, reply)
             finally:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -45,7 +45,7 @@ class Log:
         self._poll.register(fd, select.POLLOUT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
-        self._second, self._written = -1, ""
+        self._millisecond, self._written = -1, b""
 
     @property
     def stuck(self) -> bool:
@@ -60,11 +60,13 @@ class Log:
 
     def always(self, message: str, level: Level = Level.INFO, **facts: Any) -> None:
         """Write one line whatever the level: a decision is not a matter of verbosity."""
+        self.write(prepared(message, level, facts))
+
+    def write(self, *parts: bytes) -> None:
+        """Write one line of `prepared` parts, as `always` does."""
         if len(self._waiting) >= 2 * self._limit:
             return
-        line = {"level": level.name.lower(), "message": message, **facts}
-        text = orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE)
-        self._waiting += b'{"time":"%b",%b' % (self._time(), text[1:])
+        self._waiting += b'{"time":"%b",%b}\n' % (self._time(), b",".join(parts))
         if self._loop is None:
             try:
                 self._loop = asyncio.get_running_loop()
@@ -84,12 +86,14 @@ class Log:
                 return
 
     def _time(self) -> bytes:
-        """ISO 8601 in UTC, to the millisecond; all but those are the same for a whole second."""
-        second, thousandth = divmod(int(self._now() * 1000), 1000)
-        if second != self._second:
-            self._second = second
-            self._written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._written}.{thousandth:03d}Z".encode()
+        """ISO 8601 in UTC, to the millisecond, in which many lines may be written."""
+        now = int(self._now() * 1000)
+        if now != self._millisecond:
+            self._millisecond = now
+            second, thousandth = divmod(now, 1000)
+            written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._written = f"{written}.{thousandth:03d}Z".encode()
+        return self._written
 
     def _write(self) -> None:
         self._scheduled = False
@@ -107,3 +111,13 @@ class Log:
                 return False  # the disk is full, or the reader is gone: stuck, and tried again
             del self._waiting[:written]
         return True
+
+
+def prepared(message: str, level: Level, facts: Mapping[str, Any]) -> bytes:
+    """The part of a line that these make, for `Log.write`; `facts` are JSON values."""
+    return fields({"level": level.name.lower(), "message": message, **facts})
+
+
+def fields(facts: Mapping[str, Any]) -> bytes:
+    """Further facts of a line, for `Log.write`."""
+    return orjson.dumps(facts, default=str)[1:-1]

@@ -1,11 +1,5 @@
 """What Prometheus reads on the admin port."""
 
-from collections.abc import Iterator
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from thoughtgate_proxy.core.methods import KNOWN
 from thoughtgate_proxy.telemetry.series import Counter, Histogram
 
@@ -34,7 +28,7 @@ _CEDAR_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 
 _APPROVAL_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
 
 
-class Metrics(Collector):
+class Metrics:
     """The series of one process; labels hold only known methods and names that a server listed."""
 
     def __init__(self) -> None:
@@ -81,8 +75,6 @@ class Metrics(Collector):
         self.reload_ok = True
         """False if the newest configuration was refused."""
         self._names: set[str] = set()
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
 
     def learn(self, name: str) -> None:
         """Take note of a tool that a server lists, so that metrics may name it."""
@@ -96,31 +88,9 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """All series in Prometheus' text format."""
-        return generate_latest(self._registry)
+        from thoughtgate_proxy.telemetry import exposition  # noqa: PLC0415  it says why
 
-    def collect(self) -> Iterator[Metric]:
-        """All series, for prometheus_client."""
-        for series in vars(self).values():
-            if isinstance(series, Counter | Histogram):
-                yield series.family()
-        yield GaugeMetricFamily(
-            "thoughtgate_connections_active", "Requests under way", self.connections
-        )
-        yield GaugeMetricFamily(
-            "thoughtgate_approvals_pending",
-            "Requests for approval that nobody has decided yet",
-            self.approvals_pending,
-        )
-        info = GaugeMetricFamily(
-            "thoughtgate_config_info", "The configuration in force", labels=["digest"]
-        )
-        info.add_metric([self.config], 1)
-        yield info
-        yield GaugeMetricFamily(
-            "thoughtgate_config_last_reload_successful",
-            "1 unless the newest file was refused",
-            int(self.reload_ok),
-        )
+        return exposition.text(self)
 
 
 def known_method(method: str) -> str:

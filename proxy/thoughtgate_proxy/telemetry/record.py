@@ -2,13 +2,29 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from traceback import extract_tb
 
+from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.decision import Decision, Outcome
 from thoughtgate_proxy.core.identity import Identity
 from thoughtgate_proxy.core.message import Request, Target
-from thoughtgate_proxy.telemetry.log import Level, Log
+from thoughtgate_proxy.telemetry.log import Level, Log, fields, prepared
 from thoughtgate_proxy.telemetry.metrics import Metrics, known_method
+from thoughtgate_proxy.telemetry.series import Count
+
+# More, and longer, names than most servers list; one that is made up must not fill the memory.
+_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The part of a decision's log line that is the same each time, and where it is counted."""
+
+    decision: Decision
+    line: bytes
+    counted: Count
 
 
 class Record:
@@ -24,8 +40,9 @@ class Record:
         self.upstreams: dict[str, str] = {}
         """How each source's server last took a request: `answered`, or what kind of failure."""
         self._hinted: set[str] = set()
-        # Of this process alone: equal arguments show as equal, and none can be guessed.
-        self._key = os.urandom(32)
+        # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
+        self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
+        self._known: dict[tuple[str, str, Kind, str], _Known] = {}
 
     def decision(
         self,
@@ -41,27 +58,47 @@ class Record:
 
         `arguments` are the bytes of the arguments as they stood in the request.
         """
+        known = self._same(request.method, target, source, decision)
+        known.counted.value += 1
+        rest = {"correlation_id": correlation}
+        if arguments:
+            rest["arguments_digest"] = self.arguments_digest(arguments)
+        if trace:
+            rest["traceparent"] = trace
+        self.log.write(known.line, fields(rest))
+
+    def _same(self, method: str, target: Target, source: str, decision: Decision) -> "_Known":
+        """What is the same each time that this is decided: most decisions stand for long."""
+        key = method, source, target.kind, target.name
+        known = self._known.get(key)
+        if known is not None and known.decision is decision:
+            return known
         facts = {
             **decision.facts(),
-            "method": request.method,
+            "method": method,
             "source": source,
             "kind": target.kind.value,
             "name": target.name,
-            "correlation_id": correlation,
             **self._who,
         }
         if decision.observed:
             facts["outcome"], facts["observed"] = Outcome.FORWARD.value, decision.outcome.value
-        if arguments:
-            facts["arguments_digest"] = self.arguments_digest(arguments)
-        if trace:
-            facts["traceparent"] = trace
-        self.log.always("decision", **facts)
-        self.metrics.decisions.inc(decision.gate.value, decision.outcome.value)
+        known = _Known(
+            decision,
+            prepared("decision", Level.INFO, facts),
+            self.metrics.decisions.labelled(decision.gate.value, decision.outcome.value),
+        )
+        if len(target.name) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return known
 
     def arguments_digest(self, arguments: bytes) -> str:
         """A digest that tells equal arguments from others, and nothing more."""
-        return hashlib.blake2b(arguments, key=self._key, digest_size=12).hexdigest()
+        digest = self._digest.copy()
+        digest.update(arguments)
+        return digest.hexdigest()
 
     def refused(
         self,

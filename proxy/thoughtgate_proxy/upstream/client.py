@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.core.reply_head import ReplyHeads
 from thoughtgate_proxy.upstream import forward_proxy, trust, tunnel
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, Connection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.reply import UpstreamReply
+from thoughtgate_proxy.upstream.reply import Taker
 
 _MOST_IDLE = 128
+_MOST_BEGUN = 256
 
 
 class Upstream:
@@ -43,12 +45,16 @@ class Upstream:
         self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
         self._idle: list[Connection] = []
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._opening: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._heads = ReplyHeads()
+        self._begun: dict[tuple[str, str, Head], tuple[list[tuple[str, str]], bytes]] = {}
 
-    async def send(self, permit: Permit, head: Head) -> UpstreamReply:
-        """Send the permitted request with the headers of `head`, once. Raises `UpstreamError`.
+    def send(self, permit: Permit, head: Head, taker: Taker) -> None:
+        """Send the permitted request with the headers of `head`, once; `taker` gets the reply.
 
-        The source's own headers win over the client's; `Host` and the length are ours.
+        The source's own headers win over the client's; `Host` and the length are ours. Raises
+        `UpstreamError` if it cannot even be tried.
         """
         if permit.source.id != self._source.id:
             raise ValueError(f"a permit for `{permit.source.id}`, not for `{self._source.id}`")
@@ -57,8 +63,14 @@ class Upstream:
         except CredentialMissing as error:
             raise UpstreamError(str(error), sent=False) from error
         request = self._request(permit, head, own)
-        connection = self._reuse() or await self._connect()
-        return await connection.exchange(request, self._source.timeouts.response)
+        connection = self._reuse()
+        if connection is not None:
+            connection.exchange(request, self._source.timeouts.response, taker)
+            return
+        opening = asyncio.get_running_loop().create_task(self._open_for(request, taker))
+        taker.abandon = opening.cancel
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
 
     def close(self) -> None:
         """Close the idle connections; those in use end with their replies."""
@@ -76,6 +88,22 @@ class Upstream:
             connection.stop()
 
     def _request(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
+        key = permit.method, permit.target, head
+        known = self._begun.get(key)
+        if known is None or known[0] != own:
+            known = own, self._beginning(permit, head, own)
+            # As many as a client has blocks of headers; one that makes them up must not fill it.
+            if len(self._begun) >= _MOST_BEGUN:
+                self._begun.clear()
+            self._begun[key] = known
+        if permit.method != "POST":
+            return b"%b\r\n\r\n" % known[1]
+        return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (
+            known[1], len(permit.body), permit.body
+        )  # fmt: skip
+
+    def _beginning(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
+        """The request line and all headers but the length."""
         lines = [f"{permit.method} {permit.target} HTTP/1.1\r\nhost: ".encode("latin-1")]
         lines.append(self._authority)
         if own:
@@ -85,10 +113,6 @@ class Upstream:
             lines += [f"\r\n{name}: {value}".encode("latin-1") for name, value in (*kept, *own)]
         else:
             lines.append(head.encoded)
-        if permit.method == "POST":
-            lines.append(b"\r\ncontent-length: %d" % len(permit.body))
-        lines.append(b"\r\n\r\n")
-        lines.append(permit.body)
         return b"".join(lines)
 
     def _reuse(self) -> Connection | None:
@@ -119,6 +143,14 @@ class Upstream:
         if self._idle:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
 
+    async def _open_for(self, request: bytes, taker: Taker) -> None:
+        try:
+            connection = await self._connect()
+        except UpstreamError as error:
+            taker.failed(error)
+        else:
+            connection.exchange(request, self._source.timeouts.response, taker)
+
     async def _connect(self) -> Connection:
         limit = self._source.timeouts.connect
         try:
@@ -127,7 +159,7 @@ class Upstream:
                 if self._proxy is not None:
                     way = {"sock": await tunnel.opened(self._proxy, self._host, self._port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self._keep),
+                    lambda: Connection(self._keep, self._heads),
                     **way,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,

@@ -9,43 +9,56 @@ import select
 from collections.abc import Callable
 from typing import cast
 
-from thoughtgate_proxy.core.http import Headers
+import httptools
+
+from thoughtgate_proxy.core.reply_head import ReplyHead, ReplyHeads
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.reply import Exchange, UpstreamReply
+from thoughtgate_proxy.upstream.reply import ReplyBody, Taker, UpstreamReply
 
 # A server that names no Keep-Alive timeout may close after 5 s (Node's default).
 IDLE_SECONDS = 4.0
+MAX_HEADERS = 64 * 1024
+# A timer may come early by as much as the loop's clock is coarse.
+_TICK = 0.001
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time."""
+    """Carries one exchange at a time, each with the same parser."""
 
-    def __init__(self, on_free: Callable[["Connection"], None]) -> None:
+    def __init__(self, on_free: Callable[["Connection"], None], heads: ReplyHeads) -> None:
         """`on_free` is called each time that the connection can take another request."""
         self._loop = asyncio.get_running_loop()
-        self._on_free = on_free
+        self._on_free, self._heads = on_free, heads
         self._transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._poll = select.poll()
         self._idle_until = 0.0
+        # One timer for all exchanges: it looks at the deadline of the one that it meets.
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._seconds = 0.0
+        self._busy = False
+        self._taker: Taker | None = None  # until the head has come
+        self._body: ReplyBody | None = None  # from then on, unless it came whole
+        # Of the exchange under way, as far as its reply has been read.
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._header_bytes = 0
+        self._head: ReplyHead | None = None
+        self._pieces: list[bytes] = []
+        self._done = self._surplus = self._keep_alive = False
 
-    async def exchange(self, request: bytes, seconds: float) -> UpstreamReply:
-        """Send `request` whole and wait, at most `seconds`, for the head of the reply.
-
-        Raises `UpstreamError`; being cancelled closes the connection.
-        """
+    def exchange(self, request: bytes, seconds: float, taker: Taker) -> None:
+        """Send `request` whole; `taker` is told of the reply, or of its lack after `seconds`."""
         if self._transport is None or self._transport.is_closing():
-            raise UpstreamError("the connection was closed", sent=False)
-        exchange = self._exchange = Exchange(self._flow, self.abort)
-        timer = self._loop.call_later(seconds, self._time_out, exchange, seconds)
-        try:
-            self._transport.write(request)
-            return await exchange.head
-        except BaseException:
-            self.abort()
-            raise
-        finally:
-            timer.cancel()
+            taker.failed(UpstreamError("the connection was closed", sent=False))
+            return
+        self._begin()
+        self._busy, self._taker, self._body = True, taker, None
+        taker.abandon = self.abort
+        self._seconds = seconds
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._time_out)
+        self._transport.write(request)
 
     def usable(self) -> bool:
         """Whether the connection is surely alive: idle for a short while, with nothing to read.
@@ -64,41 +77,37 @@ class Connection(asyncio.Protocol):
         return self._loop.time() >= self._idle_until
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, and tell nobody."""
+        self._busy, self._taker, self._body = False, None, None
         if self._transport is not None:
             self._transport.abort()
 
     def stop(self) -> None:
         """Close at once, and tell whoever waits for a reply that this is our doing."""
-        if self._exchange is not None:
-            self._exchange.fail(Restarting())
-        self.abort()
+        self._fail(Restarting())
+
+    # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, if not by name
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
+        if not self._busy:
             self.abort()  # bytes that nobody asked for
             return
         try:
-            exchange.feed(data)
-        except UpstreamError as error:
-            exchange.fail(error)
-            self.abort()
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(UpstreamError("the server wants to change the protocol", sent=True))
             return
-        if exchange.done:
-            self._exchange = None
-            idle = _idle_seconds(exchange.headers)
-            # A reply before the whole request was written leaves the server in doubt of the rest.
-            written = self._transport is not None and not self._transport.get_write_buffer_size()
-            if exchange.keeps_alive() and written and idle > 0:
-                self._idle_until = self._loop.time() + idle
-                self._on_free(self)
-            else:
-                self.abort()
+        except httptools.HttpParserError as error:
+            if not self._done:
+                said = error.__context__ if isinstance(error.__context__, _TooMuch) else error
+                self._fail(UpstreamError(f"the reply is not HTTP: {said}", sent=True))
+                return
+            self._surplus = True  # after a whole reply: nothing of it reaches anybody
+        self._deliver()
 
     def eof_received(self) -> bool:
         self._end(None)
@@ -107,14 +116,112 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc)
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # httptools' side. After the head of the reply come its trailers, which must not pass for
+    # headers, and after its end whatever a server wrote that was not asked for.
+
+    def on_message_begin(self) -> None:
+        self._surplus = self._surplus or self._done
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            return
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > MAX_HEADERS:
+            raise _TooMuch(f"its headers are longer than {MAX_HEADERS} bytes")
+        self._lines.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._head is None and status >= 200:
+            self._head = self._heads.of(status, self._lines)
+
+    def on_body(self, body: bytes) -> None:
+        if not self._done:
+            self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._done:
+            return
+        if self._head is not None:
+            self._done = True
+            # The parser knows now, and has forgotten once it is ready for another message.
+            self._keep_alive = self._parser.should_keep_alive()
+        else:  # an interim reply
+            self._lines, self._header_bytes = [], 0
+
+    # The exchange
+
+    def _begin(self) -> None:
+        self._lines, self._header_bytes, self._head, self._pieces = [], 0, None, []
+        self._done = self._surplus = self._keep_alive = False
+
+    def _deliver(self) -> None:
+        """Pass on what has come of the reply since its head."""
+        head = self._head
+        if head is None:
+            return
+        pieces, self._pieces = self._pieces, []
+        taker, self._taker = self._taker, None
+        if taker is not None and self._done:
+            self._free(head)
+            taker.replied(UpstreamReply(head, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+            return
+        body = self._body
+        if body is None:
+            body = self._body = ReplyBody(self._flow, self.abort)
+        body.feed(pieces, whole=self._done)
+        if self._done:
+            self._free(head, server_waits=body.paused)
+        if taker is not None:
+            taker.replied(UpstreamReply(head, body))
+
+    def _free(self, head: ReplyHead, *, server_waits: bool = False) -> None:
+        """The reply is whole: keep the connection if it is fit for another request."""
+        self._busy, self._body = False, None
+        idle = IDLE_SECONDS
+        if head.idle_seconds is not None:
+            idle = min(idle, head.idle_seconds - 1.0)
+        # A reply before the whole request was written leaves the server in doubt of the rest.
+        written = self._transport is not None and not self._transport.get_write_buffer_size()
+        fit = self._keep_alive and not (head.until_close or self._surplus or server_waits)
+        if fit and written and idle > 0:
+            self._idle_until = self._loop.time() + idle
+            self._on_free(self)
+        else:
+            self.abort()
 
     def _end(self, cause: Exception | None) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.end(cause)
+        """The connection has ended; for a reply without a length that is its end as well."""
+        if not self._busy:
+            return
+        if self._head is not None and self._head.until_close and cause is None:
+            self._done = True
+            self._deliver()
+            return
+        said = f": {cause}" if cause else ""
+        self._fail(UpstreamError(f"the connection ended before the reply did{said}", sent=True))
 
-    def _time_out(self, exchange: Exchange, seconds: float) -> None:
-        exchange.fail(UpstreamTimedOut(f"no reply within {seconds:g} s", sent=True))
+    def _fail(self, error: UpstreamError) -> None:
+        """Close at once, and say that the reply will not come, or not be whole."""
+        taker, body = self._taker, self._body
+        self.abort()
+        if taker is not None:
+            taker.failed(error)
+        elif body is not None:
+            body.fail(error)
+
+    def _time_out(self) -> None:
+        self._timer = None
+        if self._taker is None:
+            return
+        if self._deadline - self._loop.time() > _TICK:  # an earlier exchange's timer
+            self._timer = self._loop.call_at(self._deadline, self._time_out)
+            return
+        self._fail(UpstreamTimedOut(f"no reply within {self._seconds:g} s", sent=True))
 
     def _flow(self, on: bool) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -124,10 +231,5 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
 
 
-def _idle_seconds(headers: Headers) -> float:
-    for name, value in headers:
-        if name == "keep-alive":
-            seconds = value.lower().partition("timeout=")[2].partition(",")[0].strip()
-            if seconds.isdecimal():
-                return min(IDLE_SECONDS, int(seconds) - 1.0)
-    return IDLE_SECONDS
+class _TooMuch(Exception):
+    """The head of the reply is over its limit."""

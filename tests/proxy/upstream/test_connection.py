@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.headers import Heads
 from thoughtgate_proxy.core.http import HttpRequest
 from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.core.reply_head import ReplyHeads
 from thoughtgate_proxy.upstream import client, connection
+from thoughtgate_proxy.upstream.errors import UpstreamError
+from thoughtgate_proxy.upstream.reply import UpstreamReply
 
 BODY = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -30,6 +33,18 @@ TIMEOUTS = ", timeouts: {connect: 1s, response: 400ms}"
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("gate"), RULES, TIMEOUTS) as both:
         yield both
+
+
+class Asking(asyncio.Future[UpstreamReply]):
+    """Takes a reply for whoever awaits it."""
+
+    abandon: Callable[[], object]
+
+    def replied(self, reply: UpstreamReply) -> None:
+        self.set_result(reply)
+
+    def failed(self, error: UpstreamError) -> None:
+        self.set_exception(error)
 
 
 def writing(*pieces: bytes, then: str = "") -> Script:
@@ -163,11 +178,12 @@ def test_a_connection_is_usable_while_nothing_came_and_not_for_long(end: str) ->
         freed: list[connection.Connection] = []
         with socket.create_server(("127.0.0.1", 0)) as listener:
             _, ours = await loop.create_connection(
-                lambda: connection.Connection(freed.append), *listener.getsockname()
+                lambda: connection.Connection(freed.append, ReplyHeads()), *listener.getsockname()
             )
             theirs, _ = listener.accept()
         with theirs:
-            asking = asyncio.create_task(ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0))
+            asking = Asking()
+            ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0, asking)
             theirs.sendall(WHOLE.replace(b"Content-Type", b"Keep-Alive: timeout=9\r\nContent-Type"))
             assert (await asking).body == BODY
             assert freed == [ours]
@@ -209,12 +225,13 @@ def test_a_connection_idle_for_long_is_closed_by_us(
             upstream = client.Upstream(source, tmp_path, {})
             body = call("get_user")
             head = Heads(loopback_only=True).of(HttpRequest("POST", "/", []))
-            reply = await upstream.send(Permit(source, "POST", "/", body), head)
-            assert reply.status == 200
+            asking = Asking()
+            upstream.send(Permit(source, "POST", "/", body), head, asking)
+            assert (await asking).head.status == 200
             await within(server.connections[0].gone.is_set, "the end of the idle connection")
             other = Source(id="other", url=server.url)
             with pytest.raises(ValueError, match="a permit for `other`"):
-                await upstream.send(Permit(other, "POST", "/", body), head)
+                upstream.send(Permit(other, "POST", "/", body), head, Asking())
             upstream.close()
 
     test()
