@@ -16,18 +16,15 @@ from thoughtgate_proxy.core.permit import Permit
 
 PACKAGE = Path(inspect.getfile(thoughtgate_proxy)).parent
 # The modules that take a permit, or hand it on.
-HOLDERS = ("core/gate.py", "upstream/client.py", "passage.py", "approvals/dispatch.py")
+HOLDERS = (
+    "core/gate.py", "upstream/client.py", "passage.py", "posting.py", "listening.py",
+    "approvals/dispatch.py",
+)  # fmt: skip
 EVERYTHING = 'permit(principal, action == Action::"Forward", resource);'
 
 
 def rule(**fields: Any) -> dict[str, Any]:
     return {"defaults": {"action": "deny"}, "rules": [{"match": "*", **fields}]}
-
-
-HOLDERS = (
-    "core/gate.py", "upstream/client.py", "passage.py", "posting.py", "listening.py",
-    "approvals/desk.py",
-)  # fmt: skip
 
 
 def test_permits_are_made_in_one_module_only() -> None:
