@@ -20,6 +20,10 @@ class CannotAsk(Exception):
         self.reason, self.kind = reason, kind
 
 
+class StoreUnavailable(Exception):
+    """What was asked for cannot be written or read; the message says why, in one line."""
+
+
 class Docket(Protocol):
     """The desk as an adapter sees it."""
 
@@ -39,10 +43,18 @@ class Docket(Protocol):
         """One of the above."""
 
     async def vote(self, id: str, vote: Vote) -> Approval:
-        """Count a vote, on disk before it returns. Raises `NoSuchStep` if it comes too late."""
+        """Count a vote, on disk before it returns.
+
+        The same word of the same approver counts once, however often it is said. Raises
+        `NoSuchStep` if it comes too late, and `StoreUnavailable`: then it does not count, and may
+        be tried again.
+        """
 
     async def announced(self, id: str, where: str) -> None:
-        """Keep a new note of where the humans were told, as after a message was replaced."""
+        """Keep a new note of where the humans were told, as after a message was replaced.
+
+        Raises `StoreUnavailable`.
+        """
 
 
 class Asking(Protocol):

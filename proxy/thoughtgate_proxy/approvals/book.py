@@ -4,12 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.store import KEPT_SECONDS, Store
 from thoughtgate_proxy.core.approval import (
+    KEPT_SECONDS,
+    REJECTED_SECONDS,
     Approval,
     Ending,
     NoSuchStep,
@@ -20,8 +21,8 @@ from thoughtgate_proxy.core.approval import (
     after,
 )
 
-REJECTED_SECONDS: Final = 60.0
-"""How long the same call gets the same rejection, without a human being asked again."""
+if TYPE_CHECKING:  # sqlite3 comes with it, and only where a workflow exists
+    from thoughtgate_proxy.approvals.store import Store
 
 # What ended lately is kept in memory with its arguments, for those who look.
 _RECENT, _RECENT_BYTES = 50, 2 << 20
@@ -31,7 +32,7 @@ _T = TypeVar("_T")
 class Book:
     """All changes go through here, one at a time: on disk, then in memory, then told."""
 
-    def __init__(self, store: Store, clock: Clock, audit: Audit) -> None:
+    def __init__(self, store: "Store", clock: Clock, audit: Audit) -> None:
         self._store, self._clock, self._audit = store, clock, audit
         self._all: dict[str, Approval] = {}
         self._by_digest: dict[str, str] = {}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from thoughtgate_proxy.approvals.adapter import StoreUnavailable
+
 NAME: Final = "approvals.sqlite3"
 VERSION: Final = 1
 _APPLICATION: Final = 0x54474130  # "TGA0"
@@ -39,10 +41,6 @@ CREATE TABLE opening (workflow TEXT NOT NULL, at REAL NOT NULL) STRICT;
 CREATE TABLE nonce (nonce TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE secret (name TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID, STRICT;
 """
-
-
-class StoreUnavailable(Exception):
-    """The file cannot be read or written; the message says why, in one line."""
 
 
 class _Damaged(Exception):

@@ -4,19 +4,18 @@ import asyncio
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from thoughtgate_proxy.approvals.adapter import Asking, Docket
+from thoughtgate_proxy.approvals.adapter import Asking, Docket, StoreUnavailable
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.book import Book
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.database import StoreUnavailable
-from thoughtgate_proxy.approvals.dispatch import Dispatcher, No, Outcome, Send, reconsidered
-from thoughtgate_proxy.approvals.docket import AdapterDocket, Herald
-from thoughtgate_proxy.approvals.store import Store
+from thoughtgate_proxy.approvals.dispatch import Dispatcher, Outcome, Send
+from thoughtgate_proxy.approvals.upkeep import Upkeep
 from thoughtgate_proxy.core.approval import (
     Approval,
     Asked,
@@ -28,20 +27,17 @@ from thoughtgate_proxy.core.approval import (
 )
 from thoughtgate_proxy.core.config.values import Adapter, OnDisconnect, Workflow
 from thoughtgate_proxy.core.gate import Gatekeeper
-from thoughtgate_proxy.telemetry.log import Level
 from thoughtgate_proxy.telemetry.record import Record
+
+if TYPE_CHECKING:  # sqlite3 comes with it, and only where a workflow exists
+    from thoughtgate_proxy.approvals.store import Store
 
 __all__ = [
     "Attendance", "Closed", "Desk", "OtherCaller", "Outcome", "Refused", "Send", "StoreUnavailable",
 ]  # fmt: skip
 
-KEY_BYTES = 32
 # All arguments that wait together; each of them is in memory.
 _MOST_WAITING_BYTES = 16 << 20
-_STORE_AGAIN_SECONDS = 1.0
-_ADAPTER_AGAIN_SECONDS = 5.0
-_LONGEST_SLEEP_SECONDS = 30.0
-_FORGET_SECONDS = 60.0
 
 
 class Refused(Exception):
@@ -80,7 +76,7 @@ class Desk:
 
     def __init__(
         self,
-        store: Store,
+        store: "Store",
         gate: Callable[[], Gatekeeper],
         asking: Callable[[Adapter, Docket], Asking],
         record: Record,
@@ -88,65 +84,47 @@ class Desk:
         random_bytes: Callable[[int], bytes],
     ) -> None:
         """`gate` gives the configuration in force; `asking` makes an adapter when it is needed."""
-        self._store, self._gate, self._make = store, gate, asking
+        self._store, self._gate = store, gate
         self._clock, self._random = clock, random_bytes
         self._audit = Audit(record)
         self._book = Book(store, clock, self._audit)
-        self._book.on_change = self._changed
+        self._upkeep = Upkeep(store, self._book, self._audit, gate, asking, clock, random_bytes)
         self._dispatcher = Dispatcher(self._book, clock, self._audit, gate)
-        self._herald = Herald(self._book, self._audit)
-        self._adapters: dict[Adapter, Asking] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
-        self._running: set[asyncio.Task[None]] = set()
         self._present: Counter[str] = Counter()
-        self._sooner = asyncio.Event()
-        self._opening = asyncio.Lock()
-        self._key: bytes | None = None
-        self._trouble: str | None = "it has not been opened yet"
-        self._tried = float("-inf")
-        self._closing = False
 
     # The process' side
 
     async def start(self) -> None:
         """Take up what an earlier process left, and look after it until `close`."""
-        self._adapt()
-        self._run(self._keep_time())
-        await self._ready()
+        await self._upkeep.start()
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be kept now, in one line; None if all is well."""
-        return self._trouble
+        return self._upkeep.trouble
 
     @property
     def closing(self) -> bool:
         """Whether `close` was called."""
-        return self._closing
+        return self._upkeep.closing
 
-    async def reloaded(self) -> None:
+    @property
+    def attended(self) -> int:
+        """How many requests of callers wait for an approval now."""
+        return self._present.total()
+
+    def reloaded(self) -> None:
         """Another configuration is in force: end what it forbids, and ask where it asks now."""
-        self._adapt()
-        if self._key is None:
-            return
-        now = asyncio.get_running_loop().time()
-        for approval in self._book.open():
-            if approval.state is State.SENDING:
-                continue
-            answer = reconsidered(approval, self._gate(), now)
-            if isinstance(answer, No):
-                await self._end(approval.id, Step.CANCEL, answer.ending, answer.reason)
+        self._upkeep.reloaded()
 
     def close(self) -> None:
         """Take nothing more: whoever waits gets `Closed`, and what is pending stays so on disk."""
-        self._closing = True
+        self._upkeep.close()
         self._book.wake()
-        for task in (*self._running, *self._following.values()):
-            task.cancel()
 
     async def finished(self) -> None:
         """Wait, after `close`, for what is being sent, and close the file."""
-        await asyncio.gather(*self._running, *self._following.values(), return_exceptions=True)
+        await self._upkeep.finished()
         await self._dispatcher.finished()
         await self._book.finished()
         await self._store.close()
@@ -163,11 +141,11 @@ class Desk:
         Raises `Refused`.
         """
         try:
-            if self._closing:
+            if self.closing:
                 raise Refused("ThoughtGate is restarting: ask again in a moment", "closing", 2.0)
-            await self._ready()
-            if self._trouble is not None:
-                said = f"no approval can be kept ({self._trouble}), so no human was asked"
+            await self._upkeep.ready()
+            if self.trouble is not None:
+                said = f"no approval can be kept ({self.trouble}), so no human was asked"
                 raise Refused(said, "store")
             return await self._book.whole(self._open(call, asked, workflow))
         except Refused as refused:
@@ -182,7 +160,7 @@ class Desk:
         """
         end = self._clock.now() + seconds
         while True:
-            if self._closing:
+            if self.closing:
                 raise Closed
             approval = await self._known(id)
             left = end - self._clock.now()
@@ -212,7 +190,7 @@ class Desk:
         if approval.state.final:
             found = await self._store.find(id) if approval.state is State.DONE else None
             return Outcome(approval, found.result if found else None, shared=True)
-        if self._closing and approval.state is not State.SENDING:
+        if self.closing and approval.state is not State.SENDING:
             raise Closed
         return await self._dispatcher.dispatch(id, send)
 
@@ -261,7 +239,7 @@ class Desk:
             self._present[id] -= 1
             if not self._present[id]:
                 del self._present[id]
-                if not attendance.was_answered and not self._closing:
+                if not attendance.was_answered and not self.closing:
                     self._look_for(id)
 
     async def cancel(self, id: str, reason: str, ending: Ending = Ending.CANCELLED) -> Approval:
@@ -273,13 +251,13 @@ class Desk:
 
     def sign(self, payload: bytes) -> bytes:
         """The MAC (HMAC-SHA256, 32 bytes) of `payload`, with the key that the store keeps."""
-        if self._key is None:
-            raise StoreUnavailable(self._trouble)
-        return hmac.digest(self._key, payload, hashlib.sha256)
+        if self._upkeep.key is None:
+            raise StoreUnavailable(self.trouble)
+        return hmac.digest(self._upkeep.key, payload, hashlib.sha256)
 
     def verify(self, payload: bytes, mac: bytes) -> bool:
         """Whether `sign` made `mac` of `payload`, in this process or an earlier one."""
-        return self._key is not None and hmac.compare_digest(self.sign(payload), mac)
+        return self._upkeep.key is not None and hmac.compare_digest(self.sign(payload), mac)
 
     async def spend(self, nonce: str, until: float) -> bool:
         """Use up `nonce`: True the first time only, also across restarts, until `until`.
@@ -317,10 +295,10 @@ class Desk:
             try:
                 await self._book.add(approval)
             except StoreUnavailable as error:
-                self._trouble_with(error)
+                self._upkeep.failed(error)
                 raise Refused(f"no human was asked: {error}", "store") from error
         self._audit.opened(approval, self._gate().config.audit.arguments, workflow)
-        self._follow(approval)
+        self._upkeep.follow(approval)
         return approval
 
     def _refuse_more(self, call: Call, now: float) -> None:
@@ -338,135 +316,14 @@ class Desk:
 
     async def _known(self, id: str) -> Approval:
         """From memory, else from the disk. Raises `KeyError`, `StoreUnavailable`."""
-        await self._ready()
+        await self._upkeep.ready()
         try:
             return self._book.get(id)
         except KeyError:
-            found = await self._store.find(id) if self._key is not None else None
+            found = await self._store.find(id) if self._upkeep.key is not None else None
             if found is None:
                 raise
             return found
-
-    async def _ready(self) -> None:
-        """Open the store if it is not open; once in a while, where it could not be."""
-        if self._key is not None:
-            return
-        async with self._opening:
-            now = asyncio.get_running_loop().time()
-            if self._key is not None or self._closing or now < self._tried + _STORE_AGAIN_SECONDS:
-                return
-            self._tried = now
-            try:
-                found = await self._store.open(self._random(KEY_BYTES), self._clock.now())
-            except StoreUnavailable as error:
-                self._trouble_with(error)
-                return
-            if found.damaged is not None:
-                self._audit.record.log.event(
-                    "the file of approvals was damaged: what was pending in it is lost, and the "
-                    "same calls have to ask again", Level.ERROR, moved_to=str(found.damaged),
-                )  # fmt: skip
-                self._audit.record.metrics.errors.inc("approvals_damaged", "")
-            self._book.take(found.approvals)
-            self._key, self._trouble = found.key, None
-        await self._resume()
-
-    async def _resume(self) -> None:
-        for approval in self._book.open():
-            if approval.state is State.SENDING:
-                reason = "ThoughtGate was cut off while it was being sent"
-                await self._end(approval.id, Step.CUT, Ending.UNKNOWN, reason)
-        await self.reloaded()
-        for approval in self._book.every():
-            if not approval.state.final or approval.told is not approval.state:
-                self._follow(self._book.get(approval.id))
-
-    def _trouble_with(self, error: StoreUnavailable) -> None:
-        self._audit.record.log.event("approvals cannot be kept", Level.ERROR, reason=str(error))
-        self._audit.record.metrics.errors.inc("approvals_store", "")
-        if self._key is None:
-            self._trouble = str(error)
-
-    def _adapt(self) -> None:
-        """See that each adapter which a workflow asks is there, and at work."""
-        if self._closing:
-            return
-        for workflow in self._gate().config.approval.values():
-            if workflow.adapter not in self._adapters:
-                self._adapter(workflow.adapter)
-
-    def _adapter(self, name: Adapter) -> Asking:
-        if name not in self._adapters:
-            docket = AdapterDocket(name, self._book, lambda: self._gate().config.approval)
-            self._adapters[name] = self._make(name, docket)
-            self._run(self._look(self._adapters[name]))
-        return self._adapters[name]
-
-    async def _look(self, adapter: Asking) -> None:
-        while True:
-            try:
-                await adapter.run()
-            except Exception as error:  # noqa: BLE001  one mistake must not end all decisions
-                self._audit.record.broken("", error)
-            await asyncio.sleep(_ADAPTER_AGAIN_SECONDS)
-
-    def _follow(self, approval: Approval) -> None:
-        if self._closing or approval.id in self._following:
-            return
-        adapter = self._adapter(approval.asked.adapter)
-        task = asyncio.get_running_loop().create_task(self._herald.follow(approval.id, adapter))
-        self._following[approval.id] = task
-        task.add_done_callback(lambda done: self._followed(approval.id, done))
-
-    def _followed(self, id: str, task: "asyncio.Task[None]") -> None:
-        del self._following[id]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._audit.record.broken("", error)
-
-    def _changed(self) -> None:
-        metrics = self._audit.record.metrics
-        metrics.approvals_pending = sum(a.state is State.PENDING for a in self._book.open())
-        self._sooner.set()
-
-    async def _keep_time(self) -> None:
-        """End what is due, and forget what is old."""
-        forgotten = self._clock.now()
-        while True:
-            self._sooner.clear()
-            timer = self._clock.call_later(self._until_due(), self._sooner.set)
-            try:
-                await self._sooner.wait()
-            finally:
-                timer.cancel()
-            if self._key is None:
-                await self._ready()
-                continue
-            now = self._clock.now()
-            for approval in self._book.open():
-                if approval.state is State.PENDING and approval.expires <= now:
-                    await self._end(approval.id, Step.EXPIRE, Ending.TIMED_OUT)
-                elif approval.state is State.APPROVED and (approval.valid_until or 0.0) <= now:
-                    await self._end(approval.id, Step.EXPIRE, Ending.NOT_USED)
-            if now >= forgotten + _FORGET_SECONDS:
-                forgotten = now
-                self._book.trim()
-                await self._forget(now)
-
-    def _until_due(self) -> float:
-        now = self._clock.now()
-        due = [
-            approval.expires if approval.state is State.PENDING else approval.valid_until or now
-            for approval in self._book.open()
-            if approval.state is not State.SENDING
-        ]
-        # Not at once even if it is overdue: the disk may be the reason.
-        return min(max(0.01, min(due, default=float("inf")) - now), _LONGEST_SLEEP_SECONDS)
-
-    async def _forget(self, now: float) -> None:
-        try:
-            await self._store.forget(now)
-        except StoreUnavailable as error:
-            self._trouble_with(error)
 
     def _look_for(self, id: str) -> None:
         """Write down, if it is not so yet, whether the caller is there."""
@@ -476,7 +333,7 @@ class Desk:
             return
         left = not self._present[id]
         if approval.caller_left != left and not approval.state.final:
-            self._run(self._note_presence(id))
+            self._upkeep.run(self._note_presence(id))
 
     async def _note_presence(self, id: str) -> None:
         approval, left = self._book.get(id), not self._present[id]
@@ -485,26 +342,12 @@ class Desk:
         try:
             workflow = self._gate().config.approval.get(approval.asked.workflow)
             if left and workflow is not None and workflow.on_disconnect is OnDisconnect.CANCEL:
-                await self._end(id, Step.CANCEL, Ending.DISCONNECTED, "its caller has left")
+                await self._upkeep.end(id, Step.CANCEL, Ending.DISCONNECTED, "its caller has left")
             else:
                 await self._book.note(id, caller_left=left)
                 self._audit.noted("caller left" if left else "caller back", self._book.get(id))
         except (StoreUnavailable, NoSuchStep) as error:
             self._audit.record.log.event("the caller's leaving was not kept", reason=str(error))
-
-    async def _end(self, id: str, step: Step, ending: Ending, reason: str = "") -> None:
-        """Take a step that ends it; if it has gone on meanwhile, nothing is to be done."""
-        try:
-            await self._book.step(id, step, ending=ending, reason=reason)
-        except NoSuchStep:
-            return
-        except StoreUnavailable as error:
-            self._trouble_with(error)
-
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from thoughtgate_proxy.approvals.adapter import StoreUnavailable
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.book import Book
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.database import StoreUnavailable
 from thoughtgate_proxy.core import message
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchStep, State, Step
 from thoughtgate_proxy.core.config.values import Source

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk
+from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk, StoreUnavailable
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.book import Book
-from thoughtgate_proxy.approvals.database import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchStep, State, Step, Vote
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 

@@ -16,8 +16,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from thoughtgate_proxy.approvals import database
-from thoughtgate_proxy.approvals.database import MOST_BYTES, StoreUnavailable, words
+from thoughtgate_proxy.approvals.adapter import StoreUnavailable
+from thoughtgate_proxy.approvals.database import MOST_BYTES, words
 from thoughtgate_proxy.core.approval import (
+    KEPT_SECONDS,
     Approval,
     Asked,
     Call,
@@ -32,9 +34,6 @@ from thoughtgate_proxy.core.approval import (
 
 MOST_RESULT: Final = 1 << 20
 """The longest result that is kept, in bytes."""
-KEPT_SECONDS: Final = 3600.0
-"""How long an approval that ended is kept, with its arguments and its result. Then it is gone."""
-
 # For the steps of what is there already; whatever is new must leave it free.
 _RESERVE = 4 << 20
 _LONGEST_LIMIT_SECONDS = 86_400.0

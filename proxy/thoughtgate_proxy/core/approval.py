@@ -7,6 +7,11 @@ from typing import Final
 
 from thoughtgate_proxy.core.config.values import Adapter, Kind
 
+KEPT_SECONDS: Final = 3600.0
+"""How long an approval that ended is kept, with its arguments and its result. Then it is gone."""
+REJECTED_SECONDS: Final = 60.0
+"""How long the same call gets the same rejection, without a human being asked again."""
+
 
 class State(StrEnum):
     """Where an approval stands. What may follow what is `TRANSITIONS`, and nothing else."""

@@ -140,9 +140,9 @@ class World:
         await self.stop()
         await self.start()
 
-    async def reload(self, **config: Any) -> None:
+    def reload(self, **config: Any) -> None:
         self.gate = configured(**config)
-        await self.desk.reloaded()
+        self.desk.reloaded()
 
     async def open(self, call: Call | None = None, workflow: str = "default") -> Approval:
         chosen = self.gate.config.approval[workflow]

@@ -243,7 +243,7 @@ async def test_the_humans_hear_of_each_state(tmp_path: Path) -> None:
         await w.desk.dispatch(approval.id, "", Carrier())
         await within(lambda: w.page.told[-1].state is State.DONE, "the last word")
         assert w.page.told[-1].announced == "message 1"
-        await within(lambda: not w.desk._following, "the herald")
+        await within(lambda: not w.desk._upkeep._following, "the herald")
         await w.restart()
         assert not w.page.told, "they know"
         assert not w.page.asked
