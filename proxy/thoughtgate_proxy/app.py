@@ -14,6 +14,7 @@ from typing import Any
 import uvloop
 
 from thoughtgate_proxy import config_file, principal, process_settings
+from thoughtgate_proxy.approving import Approving
 from thoughtgate_proxy.config_file import Loaded
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
 from thoughtgate_proxy.core.gate import Gatekeeper
@@ -100,6 +101,9 @@ class _Process:
         self._pipeline = Pipeline(
             in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
         )
+        self._approving = Approving(
+            self._settings, self._record, lambda: self._pipeline.in_force.gate
+        )
         self._reloader = Reloader(self._path, self._environ, self._loaded, self._take, self._log)
         self._mark(self._loaded)
         limits = self._loaded.config.limits
@@ -114,6 +118,7 @@ class _Process:
         servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
         self._listening = True
         self._announce(port_of(servers[0]), port_of(admin_servers[0]))
+        self._approving.reloaded()
         watching = asyncio.create_task(self._reloader.watch())
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")
@@ -125,9 +130,11 @@ class _Process:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+        self._approving.close()  # whoever is held hears that the same call joins its request
         for upstream in self._pipeline.in_force.upstreams.values():
             upstream.stop()  # what is still under way ends in words
         await proxy.server.shutdown(1.0)
+        await self._approving.finished()
         self._log.event("stopped")
         for server in admin_servers:
             server.close()
@@ -171,7 +178,8 @@ class _Process:
         most = max(0.0, self._settings.grace - _RESERVE_SECONDS)
         while loop.time() - begun < most:
             quiet = loop.time() - self._last_request
-            if not self._active and quiet >= _QUIET_SECONDS:
+            # Whoever is held for a human asks for nothing now, and can come back.
+            if self._active <= self._approving.held and quiet >= _QUIET_SECONDS:
                 return
             await asyncio.sleep(0.05)
 
@@ -206,6 +214,7 @@ class _Process:
         for source in new.gate.config.enabled_sources:
             if exposed.get(source.id, source.expose) != source.expose:
                 self._pipeline.changes.tell(source.id)
+        self._approving.reloaded()
         self._mark(loaded)
 
     def _mark(self, loaded: Loaded) -> None:
@@ -240,6 +249,7 @@ class _Process:
             "config": gate.digest,
             # Told, but no reason to be unready: one server's outage must not take down its agents.
             "upstreams": {s.id: seen.get(s.id, "not asked") for s in gate.config.enabled_sources},
+            "approvals": self._approving.state,
         }
         if refused:
             details["refused_config"] = refused

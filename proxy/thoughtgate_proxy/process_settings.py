@@ -9,6 +9,7 @@ from thoughtgate_proxy.telemetry.log import Level
 from thoughtgate_proxy.upstream import forward_proxy
 
 LOOPBACK = ("127.0.0.1", "::1")
+_STATE_DIR = Path("/var/lib/thoughtgate")
 
 
 class SettingsRefused(Exception):
@@ -72,7 +73,7 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         admin_port=whole("THOUGHTGATE_ADMIN_PORT", 7469, 65535),
         bind=bind,
         labels=Path(environ.get("THOUGHTGATE_LABELS") or "/etc/podinfo/labels"),
-        state_dir=Path(environ.get("THOUGHTGATE_STATE_DIR") or "/var/lib/thoughtgate"),
+        state_dir=_state_dir(environ),
         log_level=Level[level],
         grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
         pod=environ.get("POD_NAME") or None,
@@ -81,6 +82,18 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
     if mistakes:
         raise SettingsRefused(mistakes)
     return settings
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    """Where things are kept: outside a pod it is the user's own folder for such (XDG)."""
+    if given := environ.get("THOUGHTGATE_STATE_DIR"):
+        return Path(given)
+    if _STATE_DIR.is_dir():
+        return _STATE_DIR
+    if (given := environ.get("XDG_STATE_HOME", "")).startswith("/"):
+        return Path(given) / "thoughtgate"
+    home = environ.get("HOME", "")
+    return Path(home) / ".local/state/thoughtgate" if home.startswith("/") else _STATE_DIR
 
 
 def _is_address(text: str) -> bool:

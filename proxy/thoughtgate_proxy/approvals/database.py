@@ -63,6 +63,7 @@ def opened(folder: Path, key: bytes) -> Opened:
     """
     path = folder / NAME
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(_Damaged):
             return Opened(_connect(path, key), None)
         aside = _moved(path)

@@ -1,0 +1,86 @@
+"""Puts the desk and its adapters together, where a workflow needs them."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk, Docket
+from thoughtgate_proxy.approvals.clock import SystemClock
+from thoughtgate_proxy.approvals.desk import Desk
+from thoughtgate_proxy.core.approval import Approval
+from thoughtgate_proxy.core.config.values import Adapter
+from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.process_settings import ProcessSettings
+from thoughtgate_proxy.telemetry.record import Record
+
+
+class Approving:
+    """The desk of the process: there from the first workflow on, for as long as the process."""
+
+    def __init__(
+        self, settings: ProcessSettings, record: Record, gate: Callable[[], Gatekeeper]
+    ) -> None:
+        """`gate` gives the configuration in force."""
+        self._settings, self._record, self._gate = settings, record, gate
+        self._starting: asyncio.Task[None] | None = None
+        self.desk: Desk | None = None
+        """None as long as no configuration had a workflow."""
+
+    def reloaded(self) -> None:
+        """A configuration is in force: the first one, or another."""
+        if self.desk is not None:
+            self.desk.reloaded()
+        elif self._gate().config.approval:
+            # sqlite3 comes with it: memory that only approvals need.
+            from thoughtgate_proxy.approvals.store import Store  # noqa: PLC0415
+
+            store = Store(self._settings.state_dir)
+            self.desk = Desk(
+                store, self._gate, self._asking, self._record, SystemClock(), os.urandom
+            )
+            self._starting = asyncio.get_running_loop().create_task(self.desk.start())
+            self._record.log.event("approvals are kept", folder=str(self._settings.state_dir))
+
+    @property
+    def state(self) -> str:
+        """For `/ready`: whether approvals can be kept."""
+        return "none" if self.desk is None else self.desk.trouble or "kept"
+
+    @property
+    def held(self) -> int:
+        """How many requests wait for a human."""
+        return 0 if self.desk is None else self.desk.attended
+
+    def close(self) -> None:
+        """End the waiting; what is pending stays so on disk."""
+        if self.desk is not None:
+            self.desk.close()
+
+    async def finished(self) -> None:
+        """Wait for what is being sent, and close the file."""
+        if self.desk is not None and self._starting is not None:
+            await self._starting
+            await self.desk.finished()
+
+    def _asking(self, adapter: Adapter, docket: Docket) -> Asking:  # noqa: ARG002  see below
+        """The adapter of that name. The only place where adapters are registered."""
+        return _Nobody(adapter)
+
+
+class _Nobody:
+    """Stands for an adapter that this version does not have."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    async def ask(self, approval: Approval) -> str:  # noqa: ARG002  nobody hears of it
+        """Nobody is there. Raises `CannotAsk`."""
+        said = f"the adapter `{self._adapter.value}` is not there yet in this version"
+        raise CannotAsk(said, "no_adapter")
+
+    async def tell(self, approval: Approval) -> None:
+        """Nobody is there."""
+
+    async def run(self) -> None:
+        """Wait to be cancelled."""
+        await asyncio.Event().wait()
