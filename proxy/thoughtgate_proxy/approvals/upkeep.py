@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # sqlite3 comes with it, and only where a workflow exists
 _KEY_BYTES = 32
 _STORE_AGAIN_SECONDS = 1.0
 _ADAPTER_AGAIN_SECONDS = 5.0
-_LEAST_SLEEP_SECONDS, _LONGEST_SLEEP_SECONDS = 0.01, 30.0
+_DISK_AGAIN_SECONDS = 5.0
+_LONGEST_SLEEP_SECONDS = 30.0
 _FORGET_SECONDS = 60.0
 
 
@@ -58,8 +59,8 @@ class Upkeep:
     async def start(self) -> None:
         """Take up what an earlier process left, and look after it until `close`."""
         self._adapt()
-        self.run(self._keep_time())
         await self.ready()
+        self.run(self._keep_time())
 
     def close(self) -> None:
         """Begin to end."""
@@ -185,14 +186,7 @@ class Upkeep:
         forgotten = self._clock.now()
         while True:
             self._sooner.clear()
-            timer = self._clock.call_later(self._until_due(), self._sooner.set)
-            try:
-                await self._sooner.wait()
-            finally:
-                timer.cancel()
-            if self.key is None:
-                await self.ready()
-                continue
+            await self.ready()
             now = self._clock.now()
             for approval in self._book.open():
                 if approval.state is State.PENDING and approval.expires <= now:
@@ -203,6 +197,11 @@ class Upkeep:
                 forgotten = now
                 self._book.trim()
                 await self._forget(now)
+            timer = self._clock.call_later(self._until_due(), self._sooner.set)
+            try:
+                await self._sooner.wait()
+            finally:
+                timer.cancel()
 
     def _until_due(self) -> float:
         now = self._clock.now()
@@ -212,8 +211,8 @@ class Upkeep:
             if approval.state is not State.SENDING
         ]
         wait = min(due, default=now + _LONGEST_SLEEP_SECONDS) - now
-        # Not at once even if something is overdue: the disk may be the reason.
-        return min(max(_LEAST_SLEEP_SECONDS, wait), _LONGEST_SLEEP_SECONDS)
+        # What is overdue could not be written.
+        return min(wait, _LONGEST_SLEEP_SECONDS) if wait > 0 else _DISK_AGAIN_SECONDS
 
     async def _forget(self, now: float) -> None:
         try:

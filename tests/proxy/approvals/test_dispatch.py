@@ -1,0 +1,179 @@
+"""An approved call goes out once, whatever fails on the way."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.awaiting import run, within
+from tests.proxy.approvals.desks import RESULT, Carrier, a_call, configured, world
+from thoughtgate_proxy.core.approval import (
+    TRANSITIONS,
+    Approval,
+    Ending,
+    NoSuchStep,
+    State,
+    Step,
+    Verdict,
+    Vote,
+)
+from thoughtgate_proxy.core.http import ReplyCut
+from thoughtgate_proxy.core.message import Request, read
+from thoughtgate_proxy.upstream.errors import UpstreamError
+
+
+@run
+async def test_what_never_left_may_still_be_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        down = Carrier(fails=UpstreamError("no connection", sent=False))
+        outcome = await w.desk.dispatch(approval.id, "", down)
+        assert (outcome.approval.state, outcome.not_sent) == (State.APPROVED, "no connection")
+        assert outcome.approval.valid_until == approval.valid_until
+        assert (await w.desk.dispatch(approval.id, "", Carrier())).result == RESULT
+        states = [line["state"] for line in await w.audit() if line["step"] == "approved"]
+        assert len(states) == 2
+        assert b'outcome="approved"} 1.0' in w.metrics.text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("the reply did not come", sent=True),
+        ReplyCut("the reply was cut short"),
+        RuntimeError("a mistake of ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@run
+async def test_what_was_cut_off_is_unknown_and_never_sent_again(
+    tmp_path: Path, error: Exception
+) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        carrier = Carrier(fails=error)
+        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        assert (outcome.approval.state, outcome.approval.ending) == (State.UNKNOWN, Ending.UNKNOWN)
+        joined = await w.open()
+        assert joined.id == approval.id, "its caller must hear of it before it asks anew"
+        await w.desk.dispatch(joined.id, "", carrier)
+        await w.restart()
+        await w.desk.dispatch(joined.id, "", carrier)
+        assert len(carrier.permits) == 1
+        await w.desk.delivered(joined.id)
+        assert (await w.open()).state is State.PENDING
+
+
+@run
+async def test_nothing_pending_is_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        opened = await w.open()
+        with pytest.raises(NoSuchStep):
+            await w.desk.dispatch(opened.id, "", Carrier())
+        with pytest.raises(KeyError):
+            await w.desk.dispatch("tg_nothing", "", Carrier())
+
+
+@run
+async def test_a_result_too_long_to_keep_is_given_to_its_carrier_alone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        assert (
+            await w.desk.dispatch(approval.id, "", Carrier(result=None))
+        ).approval.state == "done"
+        again = await w.desk.dispatch(approval.id, "", Carrier())
+        assert (again.approval.state, again.result, again.shared) == (State.DONE, None, True)
+
+
+@run
+async def test_a_caller_who_leaves_does_not_stop_the_sending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        carrier = Carrier(hold=asyncio.Event())
+        assert carrier.hold is not None
+        with w.desk.attending(approval.id):
+            leaving = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+            await within(lambda: carrier.permits, "the sending")
+            leaving.cancel()
+        carrier.hold.set()
+        assert (await w.comes_to(approval.id, State.DONE)).result == RESULT
+
+
+@run
+async def test_the_end_of_the_process_waits_for_what_is_being_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        carrier = Carrier(hold=asyncio.Event())
+        assert carrier.hold is not None
+        sending = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+        await within(lambda: carrier.permits, "the sending")
+        w.desk.close()
+        ending = asyncio.create_task(w.desk.finished())
+        await asyncio.sleep(0.02)
+        assert not ending.done()
+        carrier.hold.set()
+        assert (await sending).result == RESULT
+        await ending
+        await w.start()
+        assert await w.state(approval.id) is State.DONE
+
+
+def approval_of(state: State, **fields: object) -> Approval:
+    from tests.proxy.approvals.test_store import ASKED  # noqa: PLC0415  a value of its own
+
+    votes = (Vote("a", "A", Verdict.APPROVE, 0.0),)
+    asked = replace(ASKED, workflow="default")
+    one = Approval("tg_1", a_call(), asked, 0.0, 9.0, 1, state, votes)
+    return replace(one, **fields)  # type: ignore[arg-type]  # a test's fields
+
+
+REJECTED = Vote("b", "B", Verdict.REJECT, 0.0)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        *(approval_of(state) for state in State if state is not State.SENDING),
+        approval_of(State.SENDING, votes=()),
+        approval_of(State.SENDING, required=2),
+        approval_of(State.SENDING, votes=(Vote("a", "A", Verdict.APPROVE, 0.0), REJECTED)),
+        approval_of(State.SENDING, call=replace(a_call(), body=a_call(user="other").body)),
+        approval_of(State.SENDING, call=replace(a_call(), target="/other")),
+        approval_of(State.SENDING, call=replace(a_call(), digest="0" * 64)),
+    ],
+)
+def test_there_is_no_permit_without_evidence_of_approval(evidence: Approval) -> None:
+    gate = configured()
+    source = gate.config.enabled_sources[0]
+    request = read(evidence.call.body, max_batch=1)
+    assert isinstance(request, Request)
+    decisions = gate.judge(source, request, 0.0, again=True)
+    with pytest.raises(ValueError, match="a permit was asked for"):
+        gate.permit_approved(source, evidence, decisions)
+    good = approval_of(State.SENDING)
+    assert gate.permit_approved(source, good, decisions).body == good.call.body
+
+
+def test_approval_is_no_permit_for_what_is_denied_or_asks_others() -> None:
+    gate = configured({"rules": [{"match": "*", "action": "deny"}]})
+    source = gate.config.enabled_sources[0]
+    good = approval_of(State.SENDING)
+    request = read(good.call.body, max_batch=1)
+    assert isinstance(request, Request)
+    with pytest.raises(ValueError, match="a permit was asked for"):
+        gate.permit_approved(source, good, gate.judge(source, request, 0.0))
+    held = configured().judge(source, request, 0.0)
+    with pytest.raises(ValueError, match="a permit was asked for"):
+        gate.permit_approved(source, good, [replace(held[0], workflow="another")])
+
+
+def test_nothing_leads_back_from_an_end_or_to_a_second_sending() -> None:
+    ends = {State.DONE, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN}
+    assert {state for state in State if state.final} == ends
+    assert [at for (at, step) in TRANSITIONS if step is Step.SEND] == [State.APPROVED]
+    # Only what never left comes back from being sent.
+    back = {
+        step for (at, step), to in TRANSITIONS.items() if at is State.SENDING and to not in ends
+    }
+    assert back == {Step.NOT_SENT}
