@@ -1,24 +1,27 @@
 """Manifests as text: read into documents, and written back with as little change as can be.
 
 A document that is not changed keeps every byte. One that is changed goes through ruamel.yaml, which
-keeps comments, key order and quotes.
+keeps comments, key order and quotes; lines that it would only write in another way stay as they
+were. So taking out what was put in gives the same text again.
 """
 
 import copy
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from difflib import SequenceMatcher
+from typing import Any, Final
 
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import CommentMark, YAMLError
 from ruamel.yaml.events import AliasEvent, DocumentEndEvent, DocumentStartEvent
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
-from thoughtgate_injector.core.patch import Add, apply
+from thoughtgate_injector.core.patch import Add, Operation, apply, steps
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
 
 
@@ -36,42 +39,50 @@ class Document:
     def text(self) -> str:
         return self.before + self.body + self.after
 
-    def changed(self, operations: Sequence[Add]) -> str:
+    def changed(self, operations: Sequence[Operation]) -> str:
         """Give the text with the operations done; without any it is the same to the byte."""
         if not operations:
             return self.text()
         wanted = copy.deepcopy(self.plain)
         apply(wanted, copy.deepcopy(operations))
         if self.json:
-            return json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
-        tree = _yaml().load(self.body)
+            return self.before + _json(wanted, self.body) + self.after
+        for text in self._candidates(operations):
+            if _says(text, wanted):
+                return self.before + text + self.after
+        # INVARIANT: what is printed is what was decided. Comments come second to that.
+        text = yaml.safe_dump(wanted, sort_keys=False, width=2**31)
+        return self.before + text + self.after
+
+    def _candidates(self, operations: Sequence[Operation]) -> Iterator[str]:
+        """Give the changed text, the one that keeps most of the old one first."""
+        body = self.body.replace("\r\n", "\n")
+        tree = _yaml().load(body)
         layout = _Layout.of(tree)
+        unchanged = _dumped(tree, layout)
         if self.aliases:
             tree = _expanded(tree)
         for operation in operations:
-            _make_room(tree, operation)
-            apply(tree, [_written(operation)])
-        out = io.StringIO()
-        _yaml(layout).dump(tree, out)
-        text = out.getvalue()
-        if not _says(text, wanted):
-            # INVARIANT: what is printed is what was decided. Comments come second to that.
-            text = yaml.safe_dump(wanted, sort_keys=False, width=2**31)
-        return self.before + text + self.after
+            if operation["op"] == "add":
+                _make_room(tree, operation)
+                apply(tree, [_written(tree, operation)])
+            else:
+                apply(tree, [operation])
+        changed = _dumped(tree, layout)
+        for text in (_kept(body, unchanged, changed), changed):
+            yield text.replace("\n", "\r\n") if "\r\n" in self.body else text
 
 
 def read(text: str) -> tuple[Document, ...] | Refusal:
     """Split a file into its documents; what is neither YAML nor JSON is refused."""
-    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+    if text.lstrip(_BLANK).startswith("{"):
         # JSON first: its tabs are no YAML to ruamel.yaml.
         try:
-            plain = json.loads(text.lstrip("\ufeff"), object_pairs_hook=_without_duplicates)
+            return tuple(_json_documents(text))
         except _DuplicateKeyError as error:
             return refused(f"the input is no JSON that can be trusted: {error}")
         except (ValueError, RecursionError):
-            pass  # flow style, or several documents: YAML
-        else:
-            return (Document("", text, "", plain, json=True),)
+            pass  # YAML in flow style
     try:
         return tuple(_documents(text))
     except YAMLError as error:
@@ -79,6 +90,32 @@ def read(text: str) -> tuple[Document, ...] | Refusal:
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
         # ruamel.yaml fails in its own ways on what stands where no such thing may stand.
         return refused(f"the input is no YAML: {shown(error)}")
+
+
+_BLANK: Final = "\ufeff \t\r\n"
+
+
+def _json_documents(text: str) -> Iterator[Document]:
+    """Take apart one JSON document after the other, as kubectl does."""
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
+    start, end = 0, len(text.rstrip(_BLANK))
+    while start < end:
+        body = len(text) - len(text[start:].lstrip(_BLANK))
+        plain, after = decoder.raw_decode(text, body)
+        last = len(text) if after >= end else after
+        yield Document(text[start:body], text[body:after], text[after:last], plain, json=True)
+        start = last
+
+
+def _json(value: object, like: str) -> str:
+    """Write JSON with the indentation of the text that it takes the place of."""
+    first = re.match(r"[{\[][ \t]*\r?\n([ \t]+)", like)
+    indent = first[1] if first else None
+    separators = None if indent else (",", ": " if re.match(r'\{"[^"]*": ', like) else ":")
+    if separators == (",", ": ") and ", " in like:
+        separators = (", ", ": ")
+    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    return text.replace("\n", "\r\n") if "\r\n" in like else text
 
 
 def _documents(text: str) -> Iterator[Document]:
@@ -153,6 +190,74 @@ def plain(node: object) -> Any:
     return str(node)  # a timestamp, which JSON has as a string
 
 
+def _dumped(tree: Any, layout: "_Layout") -> str:
+    out = io.StringIO()
+    _yaml(layout).dump(tree, out)
+    return out.getvalue()
+
+
+_LINES: Final = re.compile(r"[^\n]*\n|[^\n]+")
+# Comparing takes time by the square of the lines in the worst case.
+_COMPARED: Final = 20_000
+
+
+def _kept(text: str, unchanged: str, changed: str) -> str:
+    """Give `changed`, with the lines of `text` where ruamel.yaml would only write them anew.
+
+    `unchanged` is what it makes of `text`: a line of it that is also in `changed` stands for the
+    lines of `text` that it was made of.
+    """
+    own, old, new = _LINES.findall(text), _LINES.findall(unchanged), _LINES.findall(changed)
+    if len(own) > _COMPARED:
+        return changed
+    open_end = bool(own) and not own[-1].endswith("\n")
+    if open_end:
+        own[-1] += "\n"
+    sources = _sources(own, old)
+    lines: list[str] = []
+    for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new).get_opcodes():
+        if tag != "equal":
+            lines += new[new_start:new_end]
+            continue
+        at = start
+        while at < end:
+            found = sources.get(at)
+            if found is not None and found.old_end <= end:
+                lines += own[found.own_start : found.own_end]
+                at = found.old_end
+            else:  # of several lines that were made together some were changed
+                lines.append(old[at])
+                at += 1
+    kept = "".join(lines)
+    return kept.removesuffix("\n") if open_end else kept
+
+
+@dataclass(slots=True)
+class _Source:
+    """Lines of the old text, and where what was made of them ends."""
+
+    own_start: int
+    own_end: int
+    old_end: int
+
+
+def _sources(own: Sequence[str], old: Sequence[str]) -> dict[int, _Source]:
+    """Give the lines of `own` that became lines of `old`, by the first of those."""
+    found: dict[int, _Source] = {}
+    last: _Source | None = None
+    bare, bare_old = (["".join(line.split()) for line in lines] for lines in (own, old))
+    for _, start, end, old_start, old_end in SequenceMatcher(None, bare, bare_old).get_opcodes():
+        if end - start == old_end - old_start:
+            for number in range(end - start):
+                last = _Source(start + number, start + number + 1, old_start + number + 1)
+                found[old_start + number] = last
+        elif old_start < old_end:
+            last = found[old_start] = _Source(start, end, old_end)
+        elif last is not None:
+            last.own_end = end  # an empty line that ruamel.yaml leaves out, for instance
+    return found
+
+
 def _says(text: str, wanted: object) -> bool:
     try:
         return bool(plain(_yaml().load(text)) == wanted)
@@ -189,7 +294,7 @@ def _make_room(tree: Any, operation: Add) -> None:
 
     ruamel.yaml has such lines as part of the last key: what is added behind it comes behind them.
     """
-    *parents, key = [part.replace("~1", "/") for part in operation["path"].split("/")[1:]]
+    parents, key = steps(operation)
     for part in parents:
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
     if isinstance(tree, CommentedMap) and tree and key not in tree and _ends_in_lines(tree):
@@ -205,8 +310,19 @@ def _ends_in_lines(node: object) -> bool:
     return any("\n" in token.value.rstrip("\n") for token in tokens) or _ends_in_lines(node[last])
 
 
-def _written(operation: Add) -> Add:
-    return Add(op="add", path=operation["path"], value=_quoted(operation["value"], quote=True))
+def _written(tree: Any, operation: Add) -> Add:
+    parents, last = steps(operation)
+    for part in parents:
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    before, value = tree.get(last) if isinstance(tree, CommentedMap) else None, operation["value"]
+    if isinstance(before, str) and isinstance(value, str):
+        # In the quotes of the text whose place it takes, or in none; the comment moves along.
+        for token in tree.ca.items.get(last) or ():
+            if hasattr(token, "start_mark"):
+                column = token.start_mark.column + len(value) - len(before)
+                token.start_mark = CommentMark(column)
+        return Add(op="add", path=operation["path"], value=type(before)(value))
+    return Add(op="add", path=operation["path"], value=_quoted(value, quote=True))
 
 
 # Strings that may look like a number or a word to a YAML 1.1 reader, such as kubectl's.

@@ -1,32 +1,108 @@
-"""`inject` without a cluster: manifests in, manifests out."""
+"""`inject`, `uninject` and `validate` without a cluster: manifests in, manifests or words out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, assert_never
 
 from thoughtgate_injector import manifest_text
-from thoughtgate_injector.core import names
+from thoughtgate_injector.core import config_map, names, options
+from thoughtgate_injector.core.config_map import ConfigFiles
 from thoughtgate_injector.core.mutate import Mutation
-from thoughtgate_injector.core.patch import Add
+from thoughtgate_injector.core.patch import Operation, moved
 from thoughtgate_injector.core.refusal import Refusal, shown
-from thoughtgate_injector.core.review import Reviewer
-from thoughtgate_injector.core.verdict import Entry, word_of
-from thoughtgate_injector.core.workloads import Place, places
+from thoughtgate_injector.core.review import Outcome, Reviewer
+from thoughtgate_injector.core.undo import undo
+from thoughtgate_injector.core.verdict import Entry, Skip, Unchanged, word_of
+from thoughtgate_injector.core.workloads import Place, objects, places, title_of
 
 
 @dataclass(frozen=True, slots=True)
-class Injected:
-    """The manifests with the sidecar in them, and what their owner should be told."""
+class Rewritten:
+    """The manifests after the change, and what their owner should be told."""
 
     text: str
     warnings: tuple[str, ...]
 
 
-def inject(text: str, reviewer: Reviewer, namespace: Entry | None = None) -> Injected | Refusal:
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the webhook would say of one object; `refused` or not, with each reason and warning."""
+
+    title: str
+    outcome: str
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        return self.outcome == "refused"
+
+
+def inject(text: str, reviewer: Reviewer, namespace: Entry | None = None) -> Rewritten | Refusal:
     """Inject into every opted-in pod and template of a file.
 
     `namespace` is what the label of the target namespace would say: NAMESPACE for `enabled`,
     REQUIRED for `required`, None for no label. One refused pod refuses the file.
     """
+
+    def change(place: Place) -> _Change | Refusal:
+        outcome = _reviewed(place, reviewer, namespace)
+        if isinstance(outcome, Refusal):
+            return outcome
+        warnings = tuple(_unheard(place, outcome))
+        if isinstance(outcome, Mutation):
+            return _Change(outcome.operations, (*warnings, *outcome.warnings))
+        return _Change((), warnings)
+
+    return _rewritten(text, change)
+
+
+def uninject(text: str) -> Rewritten | Refusal:
+    """Take every injected sidecar out of a file again."""
+
+    def change(place: Place) -> _Change | Refusal:
+        outcome = undo(place.pod)
+        if isinstance(outcome, Refusal):
+            return outcome
+        return _Change(outcome.operations, outcome.warnings)
+
+    return _rewritten(text, change)
+
+
+def validate(
+    text: str,
+    reviewer: Reviewer,
+    check: Callable[[ConfigFiles], Finding],
+    namespace: Entry | None = None,
+) -> tuple[Finding, ...] | Refusal:
+    """Say what the webhooks would say of every object of a file that they look at.
+
+    `check` judges the files of a labelled ConfigMap; its finding's title is not used.
+    """
+    documents = manifest_text.read(text)
+    if isinstance(documents, Refusal):
+        return documents
+    findings: list[Finding] = []
+    for document in documents:
+        findings += [
+            _finding(place, _reviewed(place, reviewer, namespace))
+            for place in places(document.plain)
+        ]
+        findings += [
+            _config_finding(found, check)
+            for found in objects(document.plain)
+            if config_map.is_config(found)
+        ]
+    return tuple(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    operations: Sequence[Operation]
+    warnings: tuple[str, ...]
+
+
+def _rewritten(text: str, change: Callable[[Place], _Change | Refusal]) -> Rewritten | Refusal:
     documents = manifest_text.read(text)
     if isinstance(documents, Refusal):
         return documents
@@ -34,21 +110,27 @@ def inject(text: str, reviewer: Reviewer, namespace: Entry | None = None) -> Inj
     warnings: list[str] = []
     reasons: list[str] = []
     for document in documents:
-        operations: list[Add] = []
+        operations: list[Operation] = []
         for place in places(document.plain):
-            outcome = reviewer.review(place.pod, _entry(place, namespace), of_job=place.of_job)
-            if isinstance(outcome, Refusal):
-                reasons += [f"{place.title}: {reason}" for reason in outcome.reasons]
+            found = change(place)
+            if isinstance(found, Refusal):
+                reasons += [f"{place.title}: {reason}" for reason in found.reasons]
                 continue
-            warnings += [f"{place.title}: {warning}" for warning in _misplaced(place)]
-            if isinstance(outcome, Mutation):
-                operations += _moved(place, outcome)
-                warnings += [f"{place.title}: {warning}" for warning in outcome.warnings]
+            warnings += [f"{place.title}: {warning}" for warning in found.warnings]
+            operations += [moved(operation, place.path) for operation in found.operations]
         if not reasons:
             out.append(document.changed(operations))
     if reasons:
         return Refusal(tuple(reasons))
-    return Injected("".join(out) if documents else text, tuple(warnings))
+    return Rewritten("".join(out) if documents else text, tuple(warnings))
+
+
+def _reviewed(place: Place, reviewer: Reviewer, namespace: Entry | None) -> Outcome:
+    # A template has no namespace of its own; its pods get the workload's.
+    own = _mapping(place.top.get("metadata")).get("namespace")
+    if own in names.EXCLUDED_NAMESPACES:
+        return Skip(f"namespace {shown(own)} is excluded")
+    return reviewer.review(place.pod, _entry(place, namespace), of_job=place.of_job)
 
 
 def _entry(place: Place, namespace: Entry | None) -> Entry:
@@ -61,15 +143,55 @@ def _entry(place: Place, namespace: Entry | None) -> Entry:
     return Entry.POD
 
 
-def _moved(place: Place, outcome: Mutation) -> Iterator[Add]:
-    front = "".join(f"/{part}" for part in place.path)
-    for operation in outcome.operations:
-        yield Add(op="add", path=front + operation["path"], value=operation["value"])
+def _unheard(place: Place, outcome: Outcome) -> Iterator[str]:
+    """Name the words that nobody reads where they stand."""
+    if place.top is not place.pod:
+        metadata = _mapping(place.top.get("metadata"))
+        for part in ("annotations", "labels"):
+            for key in _ours(_mapping(metadata.get(part))):
+                yield (
+                    f"{shown(key)} stands on the workload, where it does nothing; "
+                    "it belongs to the metadata of the pod template"
+                )
+    if isinstance(outcome, Skip) and word_of(place.pod) is None:
+        metadata = _mapping(place.pod.get("metadata"))
+        for part in ("annotations", "labels"):
+            for key in _ours(_mapping(metadata.get(part))):
+                nearest = options.nearest(key)
+                hint = "" if nearest == key else f"; the nearest key is {shown(nearest)}"
+                yield f"{shown(key)} does nothing on a pod that is not opted in{hint}"
 
 
-def _misplaced(place: Place) -> Iterator[str]:
-    if place.top is not place.pod and word_of(place.pod) is None and word_of(place.top) is not None:
-        yield (
-            f"{shown(names.INJECT)} stands on the workload, where it does nothing; "
-            "it belongs to the metadata of the pod template"
-        )
+def _ours(values: Mapping[str, Any]) -> Iterator[str]:
+    keys = (key for key in values if isinstance(key, str) and key.startswith(names.PREFIX))
+    return (key for key in keys if key != names.STATUS)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _finding(place: Place, outcome: Outcome) -> Finding:
+    warnings = tuple(_unheard(place, outcome))
+    match outcome:
+        case Mutation():
+            return Finding(place.title, "injected", warnings=(*warnings, *outcome.warnings))
+        case Unchanged():
+            reason = "it has the sidecar already"
+            return Finding(place.title, "unchanged", (reason,), warnings)
+        case Skip():
+            return Finding(place.title, "skipped", (outcome.reason,), warnings)
+        case Refusal():
+            return Finding(place.title, "refused", outcome.reasons, warnings)
+    assert_never(outcome)
+
+
+def _config_finding(
+    document: Mapping[str, Any], check: Callable[[ConfigFiles], Finding]
+) -> Finding:
+    title = title_of(document)
+    files = config_map.read(document)
+    if isinstance(files, Refusal):
+        return Finding(title, "refused", files.reasons)
+    found = check(files)
+    return Finding(title, found.outcome, found.reasons, found.warnings)

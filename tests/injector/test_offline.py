@@ -11,7 +11,7 @@ from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.verdict import Entry
-from thoughtgate_injector.offline import Injected
+from thoughtgate_injector.offline import Rewritten
 
 REVIEWER = Reviewer(Settings(), "0.1.0")
 POD = """\
@@ -26,7 +26,7 @@ spec:
 
 def inject(text: str, namespace: Entry | None = None) -> str:
     result = offline.inject(text, REVIEWER, namespace)
-    assert isinstance(result, Injected), str(result)
+    assert isinstance(result, Rewritten), str(result)
     return result.text
 
 
@@ -251,7 +251,7 @@ def test_a_jobs_template_gets_no_plain_sidecar() -> None:
     for kind in ("Job", "CronJob"):
         assert isinstance(offline.inject(workload(kind, "batch/v1", plain), reviewer), Refusal)
     deployed = offline.inject(workload("Deployment", "apps/v1", plain), reviewer)
-    assert isinstance(deployed, Injected)
+    assert isinstance(deployed, Rewritten)
     spec: dict[str, Any] = yaml.safe_load(deployed.text)["spec"]["template"]["spec"]
     assert [container["name"] for container in spec["containers"]] == ["agent", "thoughtgate"]
 
@@ -271,7 +271,7 @@ def test_an_annotation_on_the_workload_is_a_warning() -> None:
         "name: w", 'name: w\n  annotations: {thoughtgate.io/inject: "true"}'
     )
     result = offline.inject(text, REVIEWER)
-    assert isinstance(result, Injected)
+    assert isinstance(result, Rewritten)
     assert result.text == text
     assert "belongs to the metadata of the pod template" in result.warnings[0]
 

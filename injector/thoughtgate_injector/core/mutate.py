@@ -13,7 +13,7 @@ from thoughtgate_injector.core import sidecar as sidecars
 from thoughtgate_injector.core.patch import Add, add
 from thoughtgate_injector.core.pod import Container, EnvVar
 from thoughtgate_injector.core.refusal import shown
-from thoughtgate_injector.core.resources import raised
+from thoughtgate_injector.core.resources import amounts, raised
 from thoughtgate_injector.core.verdict import Inject
 
 # A program reads one of each pair; which one differs from program to program.
@@ -140,6 +140,7 @@ def _annotations(
         annotations=sorted(new),
         env=changes.env,
         no_proxy=changes.no_proxy,
+        resources=amounts(inject.pod.spec.resources),
         volumes=volumes,
     )
     if document.get("metadata") is None:

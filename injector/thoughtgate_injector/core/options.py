@@ -95,7 +95,7 @@ class _Reader:
         for key in sorted(annotations):
             if key.startswith(names.PREFIX) and key not in _ANNOTATIONS:
                 self.mistakes.append(
-                    f"unknown annotation {shown(key)}; the nearest one is {shown(_nearest(key))}"
+                    f"unknown annotation {shown(key)}; the nearest one is {shown(nearest(key))}"
                 )
         for key in sorted(labels):
             if key in _ANNOTATIONS and key != names.INJECT:
@@ -180,6 +180,7 @@ class _Reader:
         self.mistakes.append(f"annotation `{names.PREFIX}{name}` is {shown(found)}; {allowed}")
 
 
-def _nearest(key: str) -> str:
+def nearest(key: str) -> str:
+    """Give the right key that looks most like this one."""
     offered = [name for name in _ANNOTATIONS if name != names.STATUS]
     return difflib.get_close_matches(key, offered, n=1, cutoff=0)[0]

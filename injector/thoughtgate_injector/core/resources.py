@@ -117,6 +117,14 @@ def raised(pod: Pod, ours: Share) -> list[Add]:
     ]
 
 
+def amounts(resources: Resources | None) -> dict[str, Quantities]:
+    """Give what of cpu and memory there is, by section and kind."""
+    found: dict[str, Quantities] = {}
+    for section, kind, value in _amounts(resources):
+        found.setdefault(section, {})[kind] = value
+    return found
+
+
 def _amounts(resources: Resources | None) -> list[tuple[str, str, str | int | float]]:
     if resources is None:
         return []

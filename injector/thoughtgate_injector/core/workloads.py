@@ -32,15 +32,31 @@ class Place:
     pod: Mapping[str, Any]
 
 
+def objects(document: object) -> Iterator[Mapping[str, Any]]:
+    """Give every object of a decoded document, those in Lists too."""
+    if isinstance(document, Mapping):
+        yield from (found for found, _, _ in _objects(document, (), None))
+
+
 def places(document: object) -> Iterator[Place]:
     """Give every pod and template of a decoded document, those in Lists too; else nothing."""
     if isinstance(document, Mapping):
-        yield from _places(document, (), None)
+        for found, path, kind in _objects(document, (), None):
+            yield from _places(found, path, kind)
 
 
-def _places(
+def title_of(document: Mapping[str, Any]) -> str:
+    """Name an object for messages: `Deployment/my-agent`."""
+    return f"{_kind(document)[1]}/{_name(document)}"
+
+
+_Found = tuple[Mapping[str, Any], tuple[str | int, ...], tuple[str, str]]
+
+
+def _objects(
     document: Mapping[str, Any], path: tuple[str | int, ...], kind: tuple[str, str] | None
-) -> Iterator[Place]:
+) -> Iterator[_Found]:
+    """Give each object with the way to it and its group and kind."""
     group, own = _kind(document)
     items = document.get("items")
     if own.endswith("List") and isinstance(items, list):
@@ -48,17 +64,22 @@ def _places(
         inner = (group, own.removesuffix("List")) if own != "List" else None
         for index, item in enumerate(items):
             if isinstance(item, Mapping):
-                yield from _places(item, (*path, "items", index), inner)
+                yield from _objects(item, (*path, "items", index), inner)
         return
-    if not own and kind is not None:
-        group, own = kind
-    way = _KINDS.get((group, own))
+    yield document, path, kind if not own and kind is not None else (group, own)
+
+
+def _places(
+    document: Mapping[str, Any], path: tuple[str | int, ...], kind: tuple[str, str]
+) -> Iterator[Place]:
+    way = _KINDS.get(kind)
     if way is None:
         return
     pod: object = document
     for key in way:
         pod = pod.get(key) if isinstance(pod, Mapping) else None
     if isinstance(pod, Mapping):
+        _, own = kind
         title = f"{own}/{_name(document)}"
         yield Place((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
 
