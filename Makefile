@@ -48,9 +48,13 @@ check: $(STAMP)  ## style, types and layers, in seconds
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(STAMP)  ## how fast it is, beside no gate and a plain proxy (needs wrk)
+bench: $(STAMP) $(VENV)/.bench  ## how fast and small it is, beside others (needs wrk; minutes)
 	@command -v wrk >/dev/null || apt-get install -y -q wrk
 	@$(BIN)/python -m benchmarks
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.requirements
+	$(PIP) install -q --require-hashes -r requirements/bench.txt
+	@touch $@
 
 cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 	@$(BIN)/python -m tests.cluster
@@ -59,7 +63,7 @@ golden: $(STAMP)  ## write the golden pods anew; read the difference before comm
 	$(BIN)/python -m tests.injector.golden
 
 lock: $(STAMP)  ## resolve the locked requirements anew
-	for extra in proxy injector examples dev; do \
+	for extra in proxy injector examples bench dev; do \
 		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links --no-emit-package thoughtgate \
 			--extra $$extra pyproject.toml -o requirements/$$extra.txt || exit; done

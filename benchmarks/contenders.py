@@ -47,7 +47,7 @@ class Contender:
 
 def contenders() -> list[Contender]:
     """All that can be had here; the Rust original where THOUGHTGATE_RUST names it."""
-    found = [Contender("thoughtgate", _thoughtgate, _thoughtgate_env), Contender("plain", _plain)]
+    found = [thoughtgate(), Contender("plain", _plain)]
     rust = os.environ.get("THOUGHTGATE_RUST")
     if rust:
         found.append(
@@ -66,20 +66,31 @@ def _plain(port: int, upstream: int, _folder: Path) -> list[str]:
     return [sys.executable, "-m", "benchmarks.plain", str(port), str(upstream)]
 
 
-def _thoughtgate(_port: int, upstream: int, folder: Path) -> list[str]:
-    config = folder / "config.yaml"
-    config.write_text(CONFIG % upstream)
-    program = str(PROGRAMS / "thoughtgate-proxy")
-    return [program, "run", "--config", str(config), "--identity", "bench/agent"]
+def thoughtgate(config: str = CONFIG) -> Contender:
+    """Ours, as shipped; `config` has a place for the upstream's port."""
 
+    def command(_port: int, upstream: int, folder: Path) -> list[str]:
+        path = folder / "config" / "config.yaml"
+        path.parent.mkdir()
+        path.write_text(config % upstream)
+        for place in (path, path.parent):  # as old as a pod's: what is new is soon read again
+            os.utime(place, (1_000_000_000, 1_000_000_000))
+        tokens = folder / "approver-tokens"
+        tokens.write_text("bench:0123456789abcdef0123456789abcdef\n")
+        program = str(PROGRAMS / "thoughtgate-proxy")
+        return [program, "run", "--config", str(path), "--identity", "bench/agent"]
 
-def _thoughtgate_env(port: int, _upstream: int, folder: Path) -> Mapping[str, str]:
-    return {
-        "THOUGHTGATE_OUTBOUND_PORT": str(port),
-        "THOUGHTGATE_ADMIN_PORT": "0",
-        "THOUGHTGATE_STATE_DIR": str(folder),
-        "THOUGHTGATE_GRACE_SECONDS": "5",
-    }
+    def env(port: int, _upstream: int, folder: Path) -> Mapping[str, str]:
+        return {
+            "THOUGHTGATE_OUTBOUND_PORT": str(port),
+            "THOUGHTGATE_INBOUND_PORT": "0",
+            "THOUGHTGATE_ADMIN_PORT": "0",
+            "THOUGHTGATE_APPROVER_TOKENS": str(folder / "approver-tokens"),
+            "THOUGHTGATE_STATE_DIR": str(folder),
+            "THOUGHTGATE_GRACE_SECONDS": "5",
+        }
+
+    return Contender("thoughtgate", command, env)
 
 
 def _rust_env(port: int, upstream: int, folder: Path) -> Mapping[str, str]:

@@ -89,7 +89,9 @@ def _through(
     with started(one, upstream_port, folder) as (pid, aim):
         measured.start_cpu.append(cpu_seconds(pid))
         measured.idle.append(resident(pid))
-        press(aim, 16, one.warm_seconds, folder, pid)  # the first calls open the connections
+        press(
+            aim, 16, one.warm_seconds, folder, pid, least=0
+        )  # the first calls open the connections
         for connections in CONNECTIONS:
             spent = press(aim, connections, seconds, folder, pid)
             measured.runs.setdefault(connections, []).append(spent)

@@ -17,6 +17,14 @@ wrk.body = '%s'
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Accept"] = "application/json, text/event-stream"
 %s
+local names, number, bodies = %d, 0, {}
+for i = 1, names do bodies[i] = wrk.body:gsub("get_user", "tool_" .. i) end
+if names > 1 then
+  request = function()
+    number = number %% names + 1
+    return wrk.format(nil, nil, nil, bodies[number])
+  end
+end
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format("RESULT %%d %%d %%d %%d %%d\\n", summary.requests, summary.duration,
@@ -49,27 +57,38 @@ class Spent:
     @property
     def cpu_per_request(self) -> float:
         """CPU seconds of the measured process for each request; 0 if none was measured."""
-        return self.cpu / self.requests
+        return self.cpu / max(1, self.requests)
 
 
 @dataclass(frozen=True)
 class Aim:
-    """Where on loopback the load goes, and with which call and headers."""
+    """Where on loopback the load goes, and with which call and headers.
+
+    With more than one of `names`, `tool_1` to `tool_N` are called in turn; a `body`
+    goes out in place of any call.
+    """
 
     port: int
     path: str = "/"
     tool: str = "get_user"
     headers: Mapping[str, str] = field(default_factory=dict)
+    names: int = 1
+    body: str | None = None
 
 
-def press(aim: Aim, connections: int, seconds: int, folder: Path, pid: int | None) -> Spent:
-    """Press it for so many seconds; `pid` is the process measured. Raises `LoadFailed`."""
+def press(
+    aim: Aim, connections: int, seconds: int, folder: Path, pid: int | None, least: int = 1
+) -> Spent:
+    """Press it for so many seconds; `pid` is the process measured.
+
+    Raises `LoadFailed` if a request fails, or if there were not `least` of them.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
         raise LoadFailed("wrk is missing: apt-get install wrk")
     script = folder / "call.lua"
     headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in aim.headers.items())
-    script.write_text(_SCRIPT % (CALL % aim.tool, headers))
+    script.write_text(_SCRIPT % (aim.body or CALL % aim.tool, headers, aim.names))
     before = cpu_seconds(pid) if pid else 0.0
     command = [
         wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script),
@@ -82,7 +101,7 @@ def press(aim: Aim, connections: int, seconds: int, folder: Path, pid: int | Non
     if found is None:
         raise LoadFailed(f"wrk said: {done.stdout}{done.stderr}")
     requests, microseconds, p50, p99, errors = map(int, found.groups())
-    if errors or not requests:
+    if errors or requests < least:
         raise LoadFailed(f"{errors} of {requests} requests failed: {done.stdout}")
     spent = cpu_seconds(pid) - before if pid else 0.0
     return Spent(requests, microseconds / 1e6, p50 / 1e6, p99 / 1e6, spent)

@@ -52,8 +52,9 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
     try:
         settings = process_settings.read(environ)
         who = principal.establish(settings, identity)
+        read_at = time.time()
         loaded = config_file.load(config_path, environ)
-        return uvloop.run(_Process(config_path, environ, settings, who, loaded).serve())
+        return uvloop.run(_Process(config_path, environ, settings, who, loaded, read_at).serve())
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
     except (IdentityRefused, ParserTooLax) as refused:
@@ -81,9 +82,10 @@ class _Process:
         settings: ProcessSettings,
         who: Identity,
         loaded: Loaded,
+        read_at: float,
     ) -> None:
         self._path, self._environ, self._settings = path, environ, settings
-        self._who, self._loaded = who, loaded
+        self._who, self._loaded, self._read_at = who, loaded, read_at
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
         self._listening = False
@@ -104,7 +106,9 @@ class _Process:
         self._approving = Approving(
             self._settings, self._record, lambda: self._pipeline.in_force.gate
         )
-        self._reloader = Reloader(self._path, self._environ, self._loaded, self._take, self._log)
+        self._reloader = Reloader(
+            self._path, self._environ, self._loaded, self._take, self._log, self._read_at
+        )
         self._mark(self._loaded)
         limits = self._loaded.config.limits
         proxy = ProxyListener(

@@ -11,6 +11,8 @@ from thoughtgate_proxy.core.config import ConfigRefused
 from thoughtgate_proxy.telemetry.log import Level, Log
 
 _SECONDS = 1.0
+# No coarser than a kernel's tick, on the file systems of pods.
+_CLOCK_SECONDS = 0.1
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -25,12 +27,18 @@ class Reloader:
         loaded: Loaded,
         take: Callable[[Loaded], None],
         log: Log,
+        read_at: float,
     ) -> None:
-        """`take` puts a good configuration in force; it may refuse with `ConfigRefused`."""
+        """`take` puts a good configuration in force; it may refuse with `ConfigRefused`.
+
+        `read_at`: Unix time, in seconds, before the first of the files was read.
+        """
         self._path, self._environ, self._take, self._log = path, environ, take, log
         self._loaded = loaded
-        # Not that of now: the files may have changed since they were read.
-        self._stamp: Stamp = ()
+        stamp = self._now()
+        newest = max(changed for _, _, changed, _ in stamp) / 1e9
+        # What has changed since it was read, or just before by a coarse clock, is read again.
+        self._stamp: Stamp = stamp if newest < read_at - _CLOCK_SECONDS else ()
         self.mistakes: tuple[str, ...] = ()
         """What is wrong with the newest version, if it was refused."""
 

@@ -1,5 +1,6 @@
 """The kill switch must not die: whatever happens while reloading, the next version is looked at."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,22 @@ def test_a_change_between_the_first_reading_and_the_first_look_is_seen(path: Pat
     loaded = config_file.load(path, {})
     path.write_text(TEXT + "# changed\n")
     with (path.parent / "log").open("w") as log:
-        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()))
+        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
         watching.look()
+    assert len(take.taken) == 1
+
+
+def test_files_older_than_their_reading_are_not_read_again(path: Path) -> None:
+    take = Taking()
+    loaded = config_file.load(path, {})
+    path.write_text(TEXT.replace("default: {adapter", "changed: {adapter"))
+    with (path.parent / "log").open("w") as log:
+        for place in (path, path.with_name("a.cedar"), path.parent):
+            os.utime(place, (1_000_000_000, 1_000_000_000))
+        writes = Log(lambda: 0.0, fd=log.fileno())
+        Reloader(path, {}, loaded, take, writes, 1_000_000_001.0).look()
+        assert not take.taken
+        Reloader(path, {}, loaded, take, writes, 1_000_000_000.0).look()
     assert len(take.taken) == 1
 
 
@@ -61,7 +76,7 @@ def test_a_change_while_a_configuration_is_taken_is_seen(path: Path) -> None:
     loaded = config_file.load(path, {})
     path.write_text(TEXT + "# changed\n")
     with (path.parent / "log").open("w") as log:
-        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()))
+        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
         watching.look()
         watching.look()
     assert len(taken) == 2
@@ -72,7 +87,7 @@ def test_a_change_of_the_policies_is_seen(path: Path, change: str) -> None:
     take = Taking()
     loaded = config_file.load(path, {})
     with (path.parent / "log").open("w") as log:
-        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()))
+        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
         watching.look()
         assert not take.taken
         if change == "new file":
@@ -93,7 +108,7 @@ def test_a_failure_of_ours_keeps_the_good_one_and_is_told(path: Path) -> None:
     loaded = config_file.load(path, {})
     log_path = path.parent / "log"
     with log_path.open("w") as log:
-        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()))
+        watching = Reloader(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
         take.failing = RuntimeError("a mistake of ours")
         path.write_text(TEXT + "# changed\n")
         watching.look()

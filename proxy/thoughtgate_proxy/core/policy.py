@@ -40,12 +40,21 @@ _QUOTING = re.compile(r"(integer overflow|extension function|the tag|entity `Jso
 
 
 class PolicySet:
-    """A set of policies for one principal, parsed once."""
+    """A set of policies for one principal, parsed once.
+
+    The principal is fixed, so each action has a set of its own: the policies that can be about it.
+    """
 
     def __init__(self, policies: CedarPolicies, identity: Identity) -> None:
-        self._policies = policies
-        self._set = cedarpy.PolicySet.from_str(policies.text)
         self._principal = {"type": "Agent", "id": identity.agent}
+        above = frozenset((parent["type"], parent["id"]) for parent in _parents(identity))
+        self._asked = []
+        for action, answer in (("Forward", Answer.FORWARD), ("Approve", Answer.APPROVE)):
+            some = policies.concerning(("Agent", identity.agent), above, ("Action", action))
+            together = cedarpy.PolicySet.from_str(some.text)
+            if len(together) != len(some.policies):
+                raise ValueError("the Cedar policies run together")
+            self._asked.append((action, answer, some, together))
         self._base = cedarpy.Entities.from_json_str(orjson.dumps(_entities(identity)).decode())
 
     def judge(
@@ -73,7 +82,9 @@ class PolicySet:
             # Cedar's own words would quote the arguments, which logs must not hold.
             return Judgement(Answer.DENY, errors=("cedar cannot read these arguments",))
         forbidding: tuple[str, ...] = ()
-        for action, answer in (("Forward", Answer.FORWARD), ("Approve", Answer.APPROVE)):
+        for action, answer, policies, together in self._asked:
+            if not policies.policies:
+                continue
             result = cedarpy.is_authorized(
                 {
                     "principal": self._principal,
@@ -81,11 +92,11 @@ class PolicySet:
                     "resource": resource,
                     "context": {},
                 },
-                self._set,
+                together,
                 entities,
             )
-            reasons = tuple(map(self._policies.named, result.diagnostics.reasons))
-            errors = tuple(map(self._error, result.diagnostics.errors))
+            reasons = tuple(map(policies.named, result.diagnostics.reasons))
+            errors = tuple(_error(policies, said) for said in result.diagnostics.errors)
             if result.decision not in (cedarpy.Decision.Allow, cedarpy.Decision.Deny):
                 return Judgement(Answer.DENY, errors=("cedar came to no decision",))
             if errors:
@@ -95,19 +106,25 @@ class PolicySet:
             forbidding += tuple(reason for reason in reasons if reason not in forbidding)
         return Judgement(Answer.DENY, forbidding)
 
-    def _error(self, said: str) -> str:
-        """Cedar's error in one line, with the names that the files give the policies."""
-        safe = _QUOTING.sub(r"\1 …", said)
-        named = _POSITIONAL.sub(lambda match: self._policies.named(match[0]), safe)
-        return " ".join(named.split())[:_LONGEST_ERROR]
+
+def _error(policies: CedarPolicies, said: str) -> str:
+    """Cedar's error in one line, with the names that the files give the policies."""
+    safe = _QUOTING.sub(r"\1 …", said)
+    named = _POSITIONAL.sub(lambda match: policies.named(match[0]), safe)
+    return " ".join(named.split())[:_LONGEST_ERROR]
 
 
-def _entities(identity: Identity) -> list[dict[str, Any]]:
+def _parents(identity: Identity) -> list[dict[str, str]]:
     parents = []
     if identity.team:
         parents.append({"type": "Team", "id": identity.team})
     if identity.namespace:
         parents.append({"type": "Namespace", "id": identity.namespace})
+    return parents
+
+
+def _entities(identity: Identity) -> list[dict[str, Any]]:
+    parents = _parents(identity)
     attributes: dict[str, Any] = {"labels": dict(identity.labels)}
     if identity.namespace:
         attributes["namespace"] = identity.namespace

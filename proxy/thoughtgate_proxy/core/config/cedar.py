@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import cedarpy
 
+from thoughtgate_proxy.core.config.cedar_scope import ANY, Part, Uid, part
 from thoughtgate_proxy.core.config.cedar_text import (
     Statement,
     culprit,
@@ -45,12 +46,17 @@ class CedarText:
 
 @dataclass(frozen=True, slots=True)
 class CedarPolicy:
-    """One policy. `id` is its `@id`, else `NAME#INDEX` (from 0); unique in its set."""
+    """One policy. `id` is its `@id`, else `NAME#INDEX` (from 0); unique in its set.
+
+    `principal` and `action` are what its scope says of them.
+    """
 
     id: str
     text: str
     file: str
     line: int
+    principal: Part = ANY
+    action: Part = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,19 @@ class CedarPolicies:
     def text(self) -> str:
         """All policies as one Cedar text."""
         return "\n".join(policy.text for policy in self.policies)
+
+    def concerning(self, principal: Uid, above: frozenset[Uid], action: Uid) -> "CedarPolicies":
+        """The policies whose scope can be about them; the others could not change an answer.
+
+        `above` are the principal's ancestors. Cedar takes a policy whose scope does not match for
+        one that is not there, and a scope cannot fail.
+        """
+        some = (
+            policy
+            for policy in self.policies
+            if policy.principal.can_be(principal, above) and policy.action.can_be(action)
+        )
+        return CedarPolicies(tuple(some), self.schema)
 
     def named(self, positional: str) -> str:
         """The id of what cedarpy calls `policyN`; anything else as it is."""
@@ -89,9 +108,8 @@ def load_policies(
     for text in texts:
         for index, statement in enumerate(statements(text.text)):
             mark = text.mark(statement.start)
-            problems = list(_problems(statement))
-            name = _own_name(statement) if not problems else None
-            name = name or f"{text.name}#{index}"
+            problems, head = _read(statement)
+            name = (head and head.name) or f"{text.name}#{index}"
             if name in marks:
                 file, first = marks[name]
                 problems.append((0, f"the id {found(name)} is taken: {file}:{first.line}"))
@@ -99,8 +117,9 @@ def load_policies(
             for offset, message in problems:
                 where = text.mark(statement.start + offset)
                 mistakes.append(Mistake(text.file, where, "", one_line(message)))
-            if not problems:
-                policies.append(CedarPolicy(name, statement.text, text.file, mark.line))
+            if head and not problems:
+                parts = (head.principal, head.action)
+                policies.append(CedarPolicy(name, statement.text, text.file, mark.line, *parts))
     loaded = CedarPolicies(tuple(policies), schema.text if schema else None)
     mistakes += _whole(loaded)
     if schema:
@@ -108,36 +127,57 @@ def load_policies(
     return loaded, mistakes
 
 
-def _problems(statement: Statement) -> Iterator[tuple[int, str]]:
-    """What is wrong with one policy: an offset in it and a message."""
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A policy's scope, and its `@id` if it has one that says something."""
+
+    principal: Part
+    action: Part
+    resource: Part
+    name: str | None
+
+
+def _read(statement: Statement) -> tuple[list[tuple[int, str]], _Head | None]:
+    """What is wrong with one policy, as offsets in it and messages; and its head if it has one."""
     if too_big := statement.too_big:
-        yield 0, too_big
-        return
+        return [(0, too_big)], None
     try:
         cedarpy.PolicySet.from_str(statement.text)
-        head = json.loads(cedarpy.policies_to_json_str(statement.head))
+        said = json.loads(cedarpy.policies_to_json_str(statement.head))
     except ValueError as error:
         offset = culprit(statement, str(error), cedarpy.PolicySet.from_str)
         end = "; a policy ends with `;`" if statement.tokens[-1].text != ";" else ""
-        yield offset, f"not Cedar: {error}{end}"
-        return
-    for template in head["templates"].values():
-        yield 0, f"a template ({_slots(template)}) is never linked here; allowed: a plain policy"
-    for policy in head["staticPolicies"].values():
-        yield from _never_applies(statement, policy)
+        return [(offset, f"not Cedar: {error}{end}")], None
+    for template in said["templates"].values():
+        slots = _slots(template)
+        return [(0, f"a template ({slots}) is never linked here; allowed: a plain policy")], None
+    for policy in said["staticPolicies"].values():
+        name = policy.get("annotations", {}).get("id")
+        head = _Head(
+            part(policy["principal"]),
+            part(policy["action"]),
+            part(policy["resource"]),
+            name if isinstance(name, str) else None,
+        )
+        problems = list(_never_applies(statement, head))
+        return problems, None if problems else head
+    return [(0, "not Cedar: no policy stands here")], None
 
 
-def _never_applies(statement: Statement, policy: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+def _never_applies(statement: Statement, head: _Head) -> Iterator[tuple[int, str]]:
     """Scopes that match nothing the gate asks: a `forbid` with a typing error forbids nothing."""
-    for part, types in (("principal", PRINCIPALS), ("resource", RESOURCES)):
-        for kind, _ in _scope(policy[part]):
+    for word, said, types in (
+        ("principal", head.principal, PRINCIPALS),
+        ("resource", head.resource, RESOURCES),
+    ):
+        for kind, _ in said.named():
             if kind not in types:
                 message = (
-                    f"no {part} has the type {found(kind)}, so the policy never applies; "
+                    f"no {word} has the type {found(kind)}, so the policy never applies; "
                     f"allowed: {listed(types)}{nearest(kind, types)}"
                 )
                 yield _offset(statement, kind), message
-    for kind, name in _scope(policy["action"]):
+    for kind, name in head.action.named():
         if kind != "Action" or name not in ACTIONS:
             quoted = json.dumps(name, ensure_ascii=False)
             asked = [f'Action::"{action}"' for action in ACTIONS]
@@ -148,18 +188,6 @@ def _never_applies(statement: Statement, policy: Mapping[str, Any]) -> Iterator[
             yield _offset(statement, quoted), message
 
 
-def _scope(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The types, and ids, that a policy's scope names for its principal, action or resource."""
-    if "entity_type" in part:
-        yield part["entity_type"], ""
-    if "in" in part:
-        yield from _scope(part["in"])
-    entities = [part["entity"]] if "entity" in part else part.get("entities", [])
-    for entity in entities:
-        if "type" in entity:
-            yield entity["type"], entity["id"]
-
-
 def _slots(template: Mapping[str, Any]) -> str:
     return ", ".join(f"`{slot}`" for slot in ("?principal", "?resource") if slot in str(template))
 
@@ -167,16 +195,6 @@ def _slots(template: Mapping[str, Any]) -> str:
 def _offset(statement: Statement, text: str) -> int:
     word = text.split("::", maxsplit=1)[0]
     return next((token.start for token in statement.tokens if token.text == word), 0)
-
-
-def _own_name(statement: Statement) -> str | None:
-    """The value of the policy's `@id`, if it has one that says something."""
-    head = json.loads(cedarpy.policies_to_json_str(statement.head))
-    for policy in head["staticPolicies"].values():
-        name = policy.get("annotations", {}).get("id")
-        if isinstance(name, str) and name:
-            return name
-    return None
 
 
 def _whole(loaded: CedarPolicies) -> Iterator[Mistake]:

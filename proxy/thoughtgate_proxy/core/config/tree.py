@@ -19,7 +19,7 @@ except ImportError:  # PyYAML built without libyaml; to mypy the two are no kin
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 100_000
 REFUSED = "refused"
 """The kind of a scalar about which a mistake has been noted already."""
 
