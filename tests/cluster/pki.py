@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.cluster.run import API_SERVER, DOMAIN, KUBERNETES_SERVICE_IP, NODE, NODE_IP, Run
+from tests.cluster.run import DOMAIN, KUBERNETES_SERVICE_IP, NODE, NODE_IP, Run
 
 # File name -> (common name, organisation): the user and group that RBAC sees.
 CLIENTS = {
@@ -27,7 +27,7 @@ CLIENTS = {
 SERVERS = {
     "apiserver": [
         "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-        f"kubernetes.default.svc.{DOMAIN}", KUBERNETES_SERVICE_IP, NODE_IP,
+        f"kubernetes.default.svc.{DOMAIN}", KUBERNETES_SERVICE_IP, NODE_IP, "127.0.0.1",
     ],
     "kubelet-server": [NODE, NODE_IP],
 }  # fmt: skip
@@ -53,7 +53,7 @@ def write(run: Run, now: dt.datetime) -> None:
         _issue(run.pki / file, authority, _name(file, ""), alternatives)
     for file, (user, group) in CLIENTS.items():
         _issue(run.pki / file, authority, _name(user, group), [])
-        _write_kubeconfig(run.pki, file)
+        _write_kubeconfig(run, file)
     run.kubeconfig.write_text((run.pki / "admin.kubeconfig").read_text())
     run.kubeconfig.chmod(0o600)
 
@@ -117,12 +117,13 @@ def _save(file: Path, certificate: x509.Certificate) -> None:
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _write_kubeconfig(pki: Path, client: str) -> None:
+def _write_kubeconfig(run: Run, client: str) -> None:
+    pki = run.pki
     files = {
         "client-certificate": str(pki / f"{client}.crt"),
         "client-key": str(pki / f"{client}.key"),
     }
-    cluster = {"server": API_SERVER, "certificate-authority": str(pki / "ca.crt")}
+    cluster = {"server": run.api_server, "certificate-authority": str(pki / "ca.crt")}
     content = {
         "apiVersion": "v1",
         "kind": "Config",

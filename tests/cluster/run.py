@@ -25,6 +25,7 @@ class Run:
     """A run's folder, unique by its random name, and what lies where in it."""
 
     folder: Path
+    api_server: str = API_SERVER
 
     @property
     def name(self) -> str:
