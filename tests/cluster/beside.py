@@ -6,10 +6,12 @@ the manifests, whose address alone is another: so certificates and names are the
 
 import argparse
 import asyncio
+import itertools
 import json
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,19 @@ from kubernetes import client
 
 from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
-from tests.cluster.commands import CommandFailedError
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
+from tests.cluster.rest import Rest
 from thoughtgate_injector import log, settings_source
 from thoughtgate_injector.app import Injector
 from thoughtgate_injector.cluster import Cluster as InjectorsCluster
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.refusal import Refusal
+
+_MARKERS = itertools.count()
+
+
+# What the label of a namespace demands -> the namespace.
+NAMESPACES = {None: "free", "enabled": "enabled", "true": "is-true", "required": "required"}
 
 
 class Beside:
@@ -43,85 +51,109 @@ class Beside:
 
 
 @contextmanager
-def installed(
-    cluster: Cluster, data: dict[str, str], *, components: tuple[str, ...] = ()
-) -> Iterator[Beside]:
-    """Apply the manifests with these settings, and run an injector until it has been trusted."""
+def installed(cluster: Cluster, data: dict[str, str]) -> Iterator[Beside]:
+    """Apply the manifests with these settings, and run an injector until it is trusted."""
+    policies(cluster, data)
     with tempfile.TemporaryDirectory(prefix="thoughtgate-beside-") as name:
-        folder = Path(name)
-        port = control_plane.free_port()
-        apply(cluster, data, port, components)
-        for key, text in cluster.json("get", "configmap", "-n", NAMESPACE, names.INJECTOR)[
-            "data"
-        ].items():
-            (folder / "settings").mkdir(exist_ok=True)
+        folder, port = Path(name), control_plane.free_port()
+        (folder / "settings").mkdir()
+        config_map = cluster.json("get", "configmap", "-n", NAMESPACE, names.INJECTOR)
+        for key, text in config_map["data"].items():
             (folder / "settings" / key).write_text(text)
         token = cluster.kubectl("create", "token", names.INJECTOR, "-n", NAMESPACE)
         (folder / "token").write_text(token)
+        _apply(cluster, config_map["data"], _at(port))
         access = cluster.json("config", "view", "--raw")["clusters"][0]["cluster"]
         command = [sys.executable, "-m", "tests.cluster.beside", access["server"]]
-        command += [access["certificate-authority"], str(folder), str(port)]
+        command += [access["certificate-authority"], name, str(port)]
         program = processes.start("injector", command, folder)
+        rest = Rest(cluster)
         try:
-            pod = {
-                "metadata": {
-                    "generateName": "probe-",
-                    "annotations": {"thoughtgate.io/inject": "no word"},
-                },
-                "spec": {"containers": [{"name": "a", "image": "a"}]},
-            }
-            ask = ("create", "--raw", "/api/v1/namespaces/default/pods?dryRun=All", "-f", "-")
             control_plane.wait(
-                "the injector",
-                lambda: "denied the request: annotation" in said(cluster, *ask, stdin=json.dumps(pod)),
+                "the injector's own words",
+                lambda: "denied the request: annotation" in _said(rest, "no word"),
                 [program],
             )
             yield Beside(program)
         finally:
+            rest.close()
             program.process.terminate()
             program.process.wait(timeout=30)
+            _delete_webhooks(cluster)
 
 
-def apply(
-    cluster: Cluster, data: dict[str, str], port: int = 1, components: tuple[str, ...] = ()
+def namespaces(cluster: Cluster) -> None:
+    """One namespace for each demand; they end with the API server."""
+    for demand, name in NAMESPACES.items():
+        labels = {names.INJECT: demand} if demand else {}
+        metadata = {"name": name, "labels": labels}
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        cluster.wait("create", "serviceaccount/default", name)
+
+
+def policies(cluster: Cluster, data: dict[str, str], component: str = "") -> None:
+    """Apply the manifests without their webhooks, and wait until the policies are in force."""
+    marker = f"localhost/marker:{next(_MARKERS)}"
+    images = data.get("sidecar.images", names.SIDECAR_IMAGE)
+    _apply(cluster, data | {"sidecar.images": f"{images}\n{marker}"}, [], component)
+    _delete_webhooks(cluster)
+    rest = Rest(cluster)
+    try:
+        # The API server looks for changed policies each second; the refusal lists the images.
+        control_plane.wait("these policies", lambda: marker in _said(rest, "true"), [])
+    finally:
+        rest.close()
+
+
+def _said(rest: Rest, word: str) -> str:
+    """All that the API server says of a pod with this word and a sidecar of no known image."""
+    decoy = {"name": names.CONTAINER, "image": "x", "restartPolicy": "Always"}
+    pod = {
+        "metadata": {"generateName": "probe-", "annotations": {names.INJECT: word}},
+        "spec": {"containers": [{"name": "a", "image": "a"}], "initContainers": [decoy]},
+    }
+    return str(rest.create(pod, "default"))
+
+
+def _delete_webhooks(cluster: Cluster) -> None:
+    kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration"
+    cluster.kubectl("delete", kinds, names.INJECTOR, "--ignore-not-found")
+
+
+def _apply(
+    cluster: Cluster, data: dict[str, str], patches: list[dict[str, object]], component: str = ""
 ) -> None:
-    """Apply the manifests as an overlay would, with our address in the place of the pods'."""
     with tempfile.TemporaryDirectory(prefix="thoughtgate-overlay-") as folder:
-        text = yaml.safe_dump(_overlay(Path(folder), data, port, components))
-        (Path(folder) / "kustomization.yaml").write_text(text)
+        manifests = os.path.relpath(MANIFESTS, Path(folder).resolve())
+        nobody = "- {op: add, path: /spec/replicas, value: 0}"
+        overlay = {
+            "resources": [manifests],
+            "components": [f"{manifests}/components/{component}"] if component else [],
+            "patches": [
+                {"patch": yaml.safe_dump(settings(data))},
+                {"target": {"kind": "Deployment"}, "patch": nobody},
+                *patches,
+            ],
+            "transformers": [f"{manifests}/settings"],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         cluster.kubectl("apply", "-k", folder)
 
 
-def said(cluster: Cluster, *words: str, stdin: str | None = None) -> str:
-    """What kubectl says, whether it fails or not."""
-    try:
-        return cluster.kubectl(*words, stdin=stdin)
-    except CommandFailedError as error:
-        return str(error)
-
-
-def _overlay(
-    folder: Path, data: dict[str, str], port: int, components: tuple[str, ...]
-) -> dict[str, object]:
-    manifests = "../" * (len(folder.resolve().parts) - 1) + str(MANIFESTS)[1:]
-    address = {"type": "ExternalName", "externalName": "localhost", "selector": None, "ports": None}
+def _at(port: int) -> list[dict[str, object]]:
+    """Patches that let the API server find the Service on this machine."""
     metadata = {"name": names.INJECTOR, "namespace": NAMESPACE}
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": address}
-    ports = [
-        {"op": "replace", "path": f"/webhooks/{index}/clientConfig/service/port", "value": port}
-        for index in range(3)
-    ]
-    return {
-        "resources": [manifests],
-        "components": [f"{manifests}/components/{component}" for component in components],
-        "patches": [
-            {"patch": yaml.safe_dump(settings(data))},
-            {"patch": yaml.safe_dump(service)},
-            {"target": {"kind": "MutatingWebhookConfiguration"}, "patch": yaml.safe_dump(ports)},
-            {"target": {"kind": "Deployment"}, "patch": "- {op: add, path: /spec/replicas, value: 0}"},
-        ],
-        "transformers": [f"{manifests}/settings"],
-    }
+    spec = {"type": "ExternalName", "externalName": "localhost", "selector": None, "ports": None}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    patches: list[dict[str, object]] = [{"patch": yaml.safe_dump(service)}]
+    entries_of = {"MutatingWebhookConfiguration": 3, "ValidatingWebhookConfiguration": 1}
+    for kind, entries in entries_of.items():
+        operations = [
+            {"op": "replace", "path": f"/webhooks/{entry}/clientConfig/service/port", "value": port}
+            for entry in range(entries)
+        ]
+        patches.append({"target": {"kind": kind}, "patch": yaml.safe_dump(operations)})
+    return patches
 
 
 def main() -> int:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import binaries, control_plane, report
 from tests.cluster import cluster as real
-from tests.cluster import report
 
 # With the wait for another cluster's end, and the building of images.
 SECONDS_PER_TEST = 900
 HERE = Path(__file__).parent
 
 _UNAVAILABLE = pytest.StashKey[str]()
+_NO_PROGRAM = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,19 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
     pytest.skip(f"no cluster: {reason}")
 
 
+@pytest.fixture(scope="session")
+def api_server(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
+    """An API server without a node, the same for all tests, beside a cluster or alone."""
+    reason = pytestconfig.stash.get(_NO_PROGRAM, "")
+    if not reason:
+        with control_plane.running(_say(pytestconfig)) as running:
+            yield running
+            return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no API server, and CI=true demands one: {reason}", pytrace=False)
+    pytest.skip(f"no API server: {reason}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Those in the cluster come last: the quick ones first, then those that need it to be down."""
     items.sort(key=lambda item: (_is_in_cluster(item), item.path.parent == HERE))
@@ -42,12 +56,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The first time takes minutes: outside of any test, whose time is limited."""
-    if session.config.option.collectonly or not any(map(_is_in_cluster, session.items)):
+    if session.config.option.collectonly:
         return
-    try:
-        real.prepare(_say(session.config))
-    except real.ClusterUnavailableError as error:
-        session.config.stash[_UNAVAILABLE] = str(error)
+    say, stash = _say(session.config), session.config.stash
+    if any(map(_asks_the_api_server, session.items)):
+        try:
+            binaries.node(say)
+        except real.ClusterUnavailableError as error:
+            stash[_NO_PROGRAM] = str(error)
+    if any(map(_is_in_cluster, session.items)):
+        try:
+            real.prepare(say)
+        except real.ClusterUnavailableError as error:
+            stash[_UNAVAILABLE] = str(error)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -65,6 +86,10 @@ def pytest_runtest_makereport(
 
 def _is_in_cluster(item: pytest.Item) -> bool:
     return "cluster" in getattr(item, "fixturenames", ())
+
+
+def _asks_the_api_server(item: pytest.Item) -> bool:
+    return "api_server" in getattr(item, "fixturenames", ())
 
 
 def _say(config: pytest.Config) -> Callable[[str], None]:

@@ -28,19 +28,19 @@ Say = Callable[[str], None]
 @contextmanager
 def running(say: Say) -> Iterator[Cluster]:
     """etcd, the API server and the controllers; of a Cluster's methods, those that need no node."""
-    program = binaries.node(say)
+    node = binaries.node(say)
     parent = tempfile.gettempdir()
     short = parent if len(parent) <= LONGEST_PARENT else "/tmp"
     with tempfile.TemporaryDirectory(prefix="thoughtgate-api-", dir=short) as folder:
         port = free_port()
         run = Run(Path(folder), f"https://{HOST}:{port}")
-        for each in (run.logs, run.kubectl.parent):
-            each.mkdir()
-        run.kubectl.symlink_to(program)
+        for path in (run.logs, run.kubectl.parent):
+            path.mkdir()
+        run.kubectl.symlink_to(node)
         pki.write(run, dt.datetime.now(dt.UTC))
         started: list[processes.Program] = []
         try:
-            for name, command in _commands(run, program, port).items():
+            for name, command in _commands(run, node, port).items():
                 started.append(processes.start(name, command, run.logs))
             api = Api(run)
             account = "/api/v1/namespaces/default/serviceaccounts/default"

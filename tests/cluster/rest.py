@@ -1,4 +1,4 @@
-"""Plain requests to the API server, with its words and its warnings: faster than kubectl's start."""
+"""Plain requests to the API server, with its words and its warnings: kubectl takes longer."""
 
 import http.client
 import json

@@ -124,7 +124,13 @@ def test_the_reason_names_the_field_and_what_to_do() -> None:
 
 OTHERS: dict[str, Callable[[Pod], object]] = {
     "a mesh goes first": lambda p: p["spec"]["initContainers"].insert(
-        0, {"name": "mesh", "image": "m", "restartPolicy": "Always", "ports": [{"name": "proxy"}]}
+        0,
+        {
+            "name": "mesh",
+            "image": "m",
+            "restartPolicy": "Always",
+            "ports": [{"name": "proxy", "containerPort": 2}],
+        },
     ),
     "an agent gets environment": lambda p: p["spec"]["containers"][0]["env"].append(
         {"name": "HTTP_PROXY", "value": "x"}
