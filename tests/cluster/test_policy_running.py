@@ -221,8 +221,9 @@ def test_a_pod_that_is_not_ours_is_left_alone(rest: Rest) -> None:
     """Not even one with a container of our name: it has none of our mounts."""
     for body in (label("app", "other"), annotation("thoughtgate.io/inject", "false")):
         assert rest.patch("handwritten", NAMESPACE, body).refused is None
-    changed = image_of("containers", "other") + [
-        {"op": "replace", "path": "/spec/containers/1/image", "value": "other"}
+    changed = [
+        {"op": "replace", "path": f"/spec/containers/{index}/image", "value": "other"}
+        for index in (0, 1)
     ]
     assert rest.patch("handwritten", NAMESPACE, changed, kind=JSON_PATCH).refused is None
 
@@ -239,14 +240,15 @@ def test_what_is_created_anew_is_judged_anew(rest: Rest) -> None:
     assert rest.create(pod, NAMESPACE, dry_run=False).refused is None
 
 
-def test_a_copy_for_debugging_is_judged_where_the_namespace_asks(
+def test_a_copy_for_debugging_is_judged_where_it_asks_for_the_sidecar(
     api_server: Cluster, rest: Rest
 ) -> None:
-    """`kubectl debug --copy-to` drops labels and annotations, and shares the processes."""
-    copied = ("debug", f"pod/{POD}", "-n", NAMESPACE, "--copy-to=copy", "--image=busybox")
-    kept = said(api_server, *copied, "--keep-annotations=true", "--attach=false")
-    assert "`shareProcessNamespace` is `true`" in kept
-    dropped = said(api_server, *copied, "--attach=false")
+    """`kubectl debug --copy-to` leaves labels and annotations behind, unless it is told not to."""
+    copied = ("debug", f"pod/{POD}", "-n", NAMESPACE, "--copy-to=copy", "--attach=false")
+    kept = (*copied, "--keep-annotations=true")
+    shared = said(api_server, *kept, "--image=busybox", "--share-processes=true")
+    assert "`shareProcessNamespace` is `true`" in shared
+    dropped = said(api_server, *copied, "--image=busybox")
     assert "nobody checks that this sidecar is the real one" in dropped
     rest.send("DELETE", f"{path('copy')}?gracePeriodSeconds=0")
 
