@@ -243,12 +243,12 @@ def test_what_is_created_anew_is_judged_anew(rest: Rest) -> None:
 def test_a_copy_for_debugging_is_judged_where_it_asks_for_the_sidecar(
     api_server: Cluster, rest: Rest
 ) -> None:
-    """`kubectl debug --copy-to` leaves labels and annotations behind, unless it is told not to."""
+    """`kubectl debug --copy-to` leaves the words behind, but in its old profile `legacy`."""
     copied = ("debug", f"pod/{POD}", "-n", NAMESPACE, "--copy-to=copy", "--attach=false")
     kept = (*copied, "--keep-annotations=true")
     shared = said(api_server, *kept, "--image=busybox", "--share-processes=true")
     assert "`shareProcessNamespace` is `true`" in shared
-    dropped = said(api_server, *copied, "--image=busybox")
+    dropped = said(api_server, *copied, "--image=busybox", "--profile=general")
     assert "nobody checks that this sidecar is the real one" in dropped
     rest.send("DELETE", f"{path('copy')}?gracePeriodSeconds=0")
 
