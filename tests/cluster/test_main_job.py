@@ -244,7 +244,12 @@ def test_a_changed_configmap_comes_into_force_and_a_bad_one_does_not(
     assert not resets()
     cluster.apply(text.replace("action: deny", "action: forward"), namespace)
     until(resets, "the kubelet's swap and the reload")
-    cluster.apply(text.replace("schema: 1", "schema: 2"), namespace)
+    # Without its label, or `kubectl apply` would be refused.
+    unchecked = text.replace('thoughtgate.io/config: "true"', 'unchecked: "true"')
+    cluster.kubectl(
+        "label", "configmap/thoughtgate-config", "thoughtgate.io/config-", "-n", namespace
+    )
+    cluster.apply(unchecked.replace("schema: 1", "schema: 2"), namespace)
     until(refused, "the refusal of a bad configuration")
     assert resets(), "the last good one stays in force"
     cluster.apply(text, namespace)
