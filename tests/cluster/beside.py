@@ -24,6 +24,7 @@ from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
 from tests.cluster.rest import Rest
+from tests.injector.core.test_recognise import injected
 from thoughtgate_injector import log, settings_source
 from thoughtgate_injector.app import Injector
 from thoughtgate_injector.cluster import Cluster as InjectorsCluster
@@ -40,7 +41,8 @@ NAMESPACES = {None: "free", "enabled": "enabled", "true": "is-true", "required":
 class Beside:
     """A running injector; what it has written to its log."""
 
-    def __init__(self, program: processes.Program) -> None:
+    def __init__(self, cluster: Cluster, program: processes.Program) -> None:
+        self.cluster = cluster
         self._program = program
 
     def reviews(self) -> list[dict[str, Any]]:
@@ -51,14 +53,19 @@ class Beside:
 
 
 @contextmanager
-def installed(cluster: Cluster, data: dict[str, str]) -> Iterator[Beside]:
-    """Apply the manifests with these settings, and run an injector until it is trusted."""
-    policies(cluster, data)
+def installed(
+    cluster: Cluster, data: dict[str, str], policy: dict[str, str] | None = None
+) -> Iterator[Beside]:
+    """Apply the manifests with these settings, and run an injector until it is trusted.
+
+    `policy`: settings that the policies know already, and this injector does not.
+    """
+    policies(cluster, data if policy is None else policy)
     with tempfile.TemporaryDirectory(prefix="thoughtgate-beside-") as name:
         folder, port = Path(name), control_plane.free_port()
         (folder / "settings").mkdir()
         config_map = cluster.json("get", "configmap", "-n", NAMESPACE, names.INJECTOR)
-        for key, text in config_map["data"].items():
+        for key, text in data.items():
             (folder / "settings" / key).write_text(text)
         token = cluster.kubectl("create", "token", names.INJECTOR, "-n", NAMESPACE)
         (folder / "token").write_text(token)
@@ -74,7 +81,7 @@ def installed(cluster: Cluster, data: dict[str, str]) -> Iterator[Beside]:
                 lambda: "denied the request: annotation" in _said(rest, "no word"),
                 [program],
             )
-            yield Beside(program)
+            yield Beside(cluster, program)
         finally:
             rest.close()
             program.process.terminate()
@@ -107,11 +114,9 @@ def policies(cluster: Cluster, data: dict[str, str], component: str = "") -> Non
 
 def _said(rest: Rest, word: str) -> str:
     """All that the API server says of a pod with this word and a sidecar of no known image."""
-    decoy = {"name": names.CONTAINER, "image": "x", "restartPolicy": "Always"}
-    pod = {
-        "metadata": {"generateName": "probe-", "annotations": {names.INJECT: word}},
-        "spec": {"containers": [{"name": "a", "image": "a"}], "initContainers": [decoy]},
-    }
+    pod = injected()
+    pod["metadata"] |= {"name": "probe", "annotations": {names.INJECT: word}}
+    pod["spec"]["initContainers"][0]["image"] = "x"
     return str(rest.create(pod, "default"))
 
 
