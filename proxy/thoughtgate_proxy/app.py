@@ -104,12 +104,14 @@ class _Process:
             in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
         )
         self._approving = Approving(
-            self._settings, self._record, lambda: self._pipeline.in_force.gate
+            self._settings, self._record, self._who, lambda: self._pipeline.in_force.gate
         )
         self._reloader = Reloader(
             self._path, self._environ, self._loaded, self._take, self._log, self._read_at
         )
         self._mark(self._loaded)
+        self._approve()
+        await self._approving.started()
         limits = self._loaded.config.limits
         proxy = ProxyListener(
             self._pipeline.handle,
@@ -122,7 +124,6 @@ class _Process:
         servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
         self._listening = True
         self._announce(port_of(servers[0]), port_of(admin_servers[0]))
-        self._approving.reloaded()
         watching = asyncio.create_task(self._reloader.watch())
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")
@@ -218,8 +219,13 @@ class _Process:
         for source in new.gate.config.enabled_sources:
             if exposed.get(source.id, source.expose) != source.expose:
                 self._pipeline.changes.tell(source.id)
-        self._approving.reloaded()
+        self._approve()
         self._mark(loaded)
+
+    def _approve(self) -> None:
+        """Let approvals go by the configuration in force."""
+        self._approving.reloaded()
+        self._pipeline.waiting = self._approving.waiting
 
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest

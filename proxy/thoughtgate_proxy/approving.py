@@ -10,21 +10,31 @@ from thoughtgate_proxy.approvals.desk import Desk
 from thoughtgate_proxy.core.approval import Approval
 from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.core.gate import Gatekeeper
+from thoughtgate_proxy.core.identity import Identity
 from thoughtgate_proxy.process_settings import ProcessSettings
 from thoughtgate_proxy.telemetry.record import Record
+from thoughtgate_proxy.waiting.service import Waiting
+
+_START_SECONDS = 3.0
 
 
 class Approving:
     """The desk of the process: there from the first workflow on, for as long as the process."""
 
     def __init__(
-        self, settings: ProcessSettings, record: Record, gate: Callable[[], Gatekeeper]
+        self,
+        settings: ProcessSettings,
+        record: Record,
+        who: Identity,
+        gate: Callable[[], Gatekeeper],
     ) -> None:
         """`gate` gives the configuration in force."""
-        self._settings, self._record, self._gate = settings, record, gate
+        self._settings, self._record, self._who, self._gate = settings, record, who, gate
         self._starting: asyncio.Task[None] | None = None
         self.desk: Desk | None = None
         """None as long as no configuration had a workflow."""
+        self.waiting: Waiting | None = None
+        """How requests wait for the desk, from the same time on."""
 
     def reloaded(self) -> None:
         """A configuration is in force: the first one, or another."""
@@ -35,11 +45,16 @@ class Approving:
             from thoughtgate_proxy.approvals.store import Store  # noqa: PLC0415
 
             store = Store(self._settings.state_dir)
-            self.desk = Desk(
-                store, self._gate, self._asking, self._record, SystemClock(), os.urandom
-            )
+            clock = SystemClock()
+            self.desk = Desk(store, self._gate, self._asking, self._record, clock, os.urandom)
+            self.waiting = Waiting(self.desk, self._record, self._who, _nonce, clock.now)
             self._starting = asyncio.get_running_loop().create_task(self.desk.start())
             self._record.log.event("approvals are kept", folder=str(self._settings.state_dir))
+
+    async def started(self) -> None:
+        """Wait until what an earlier process left is known, but not for ever for a bad volume."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting}, timeout=_START_SECONDS)
 
     @property
     def state(self) -> str:
@@ -65,6 +80,10 @@ class Approving:
     def _asking(self, adapter: Adapter, docket: Docket) -> Asking:  # noqa: ARG002  see below
         """The adapter of that name. The only place where adapters are registered."""
         return _Nobody(adapter)
+
+
+def _nonce() -> str:
+    return os.urandom(16).hex()
 
 
 class _Nobody:

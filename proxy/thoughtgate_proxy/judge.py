@@ -8,7 +8,7 @@ import msgspec
 
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.config.values import Kind, Source
-from thoughtgate_proxy.core.decision import NO_APPROVER, Decision, Gate, Outcome
+from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.message import Message, Notification, Request, Response
@@ -30,6 +30,18 @@ class Answered(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     status_word: ClassVar[str] = "refused"
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A human must decide first: some of `decisions` hold the request, the others let it go on.
+
+    `correlation` is the id that stands in the log, `trace` the request's `traceparent`.
+    """
+
+    decisions: tuple[Decision, ...]
+    correlation: str
+    trace: str | None
+    status_word: ClassVar[str] = "held"
 
 
 class _Params(msgspec.Struct):
@@ -57,7 +69,7 @@ class Judge:
 
     def judge(
         self, head: Head, read: Message, raw: bytes, now: float, *, alone: bool = True
-    ) -> GoesOn | Answered:
+    ) -> GoesOn | Answered | Held:
         """Judge `read`, whose bytes are `raw`; `alone` is false for a member of a batch.
 
         `head` has the headers that it came with, `now` is monotonic, in seconds.
@@ -73,7 +85,7 @@ class Judge:
 
     def _ruling(
         self, head: Head, read: Message, raw: bytes, now: float, alone: bool
-    ) -> GoesOn | Answered:
+    ) -> GoesOn | Answered | Held:
         passed = self._source.passthrough_methods
         match read:
             case Response():
@@ -94,7 +106,7 @@ class Judge:
 
     def _gated(
         self, head: Head, read: Request, raw: bytes, now: float, alone: bool
-    ) -> GoesOn | Answered:
+    ) -> GoesOn | Answered | Held:
         most = self._gate.config.limits.batch
         if len(read.targets) > most:
             text = f"the request names {len(read.targets)} resources, allowed are {most}"
@@ -105,7 +117,7 @@ class Judge:
             self._record.metrics.errors.inc("log_stuck", read.method)
             return Answered(503, answers.error(read.id, answers.OVERLOADED, text))
         found = self._gate.judge(self._source, read, now)
-        judged = tuple([self._settled(decision, alone) for decision in found])
+        judged = found if _first_stopped(found) is None else _settled(found, alone)
         arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
         meta = read.params.get("_meta")
         trace = head.header("traceparent") or (meta.get("traceparent") if meta else None)
@@ -120,20 +132,10 @@ class Judge:
             )  # fmt: skip
         if stopped is None:
             return GoesOn(judged)
+        if stopped.outcome is Outcome.HOLD:
+            return Held(judged, correlation, trace if isinstance(trace, str) else None)
         deny_as = self._gate.config.governance.deny_as
         return Answered(200, answers.refusal(read, stopped, correlation, deny_as))
-
-    def _settled(self, decision: Decision, alone: bool) -> Decision:
-        """The one place where holds arrive: a refusal, since nobody can be asked."""
-        if decision.outcome is not Outcome.HOLD or decision.observed:
-            return decision
-        why = NO_APPROVER if alone else "which no batch can wait for: send it alone"
-        return dataclasses.replace(
-            decision,
-            outcome=Outcome.DENY,
-            gate=Gate.APPROVAL,
-            reason=f"{decision.reason}, {why}",
-        )
 
     def _refused(
         self,
@@ -148,8 +150,32 @@ class Judge:
         return Answered(status, answers.error(id, code, reason))
 
 
+def _settled(judged: tuple[Decision, ...], alone: bool) -> tuple[Decision, ...]:
+    """The same, with no hold among them that cannot be waited for."""
+    workflows = {d.workflow for d in judged if d.outcome is Outcome.HOLD and not d.observed}
+    why = None
+    if not alone:
+        why = "which no batch can wait for: send it alone"
+    elif len(workflows) > 1:
+        why = "and other approvers for other parts of the request: ask for each part alone"
+    if why is None:
+        return judged
+    return tuple([_refused_hold(decision, why) for decision in judged])
+
+
+def _refused_hold(decision: Decision, why: str) -> Decision:
+    if decision.outcome is not Outcome.HOLD or decision.observed:
+        return decision
+    reason = f"{decision.reason}, {why}"
+    return dataclasses.replace(decision, outcome=Outcome.DENY, gate=Gate.APPROVAL, reason=reason)
+
+
 def _first_stopped(judged: tuple[Decision, ...]) -> Decision | None:
+    """Why it does not go on: a denial wins over a hold."""
+    held = None
     for decision in judged:
         if not decision.goes_on:
-            return decision
-    return None
+            if decision.outcome is Outcome.DENY:
+                return decision
+            held = held or decision
+    return held

@@ -122,7 +122,11 @@ class Passage(asyncio.Future[HttpReply]):
         if not self.done():
             metrics = self._way.record.metrics
             metrics.upstream_requests.inc(self._source_id, "none" if error.sent else "unsent")
-            self.set_result(self._no_reply(error))
+            self._end(error)
+
+    def _end(self, error: UpstreamError) -> None:
+        """End without a reply of the server's."""
+        self.set_result(self._no_reply(error))
 
     def _shown(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
         """The reply as the client may see it."""

@@ -1,29 +1,37 @@
 """The way of a request: read once, judged, and only then sent on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
+from thoughtgate_proxy.carrying import exchange
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.http import HttpRefused, HttpReply, HttpRequest
-from thoughtgate_proxy.core.message import Batch, Malformed, Request
+from thoughtgate_proxy.core.message import Batch, Malformed, Notification, Request
 from thoughtgate_proxy.core.routing import Route, route, well_known
-from thoughtgate_proxy.judge import Answered, Judge
+from thoughtgate_proxy.judge import Answered, GoesOn, Held, Judge
 from thoughtgate_proxy.listening import Listening
-from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.mcp import answers, tasks
 from thoughtgate_proxy.mcp.list_changes import ListChanges
 from thoughtgate_proxy.passage import Passage, Way
 from thoughtgate_proxy.posting import Posted
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.client import Upstream
+from thoughtgate_proxy.waiting.arrival import Arrival
+from thoughtgate_proxy.waiting.edits import edited
+from thoughtgate_proxy.waiting.service import Waiting
 
 # The revisions that have batches; a client that names none speaks the first of them.
 _BATCHES = (None, "2024-11-05", "2025-03-26")
 # Agents ask for few targets; one that makes them up must not fill the memory.
 _MOST_ROUTES, _LONGEST_ROUTE = 256, 256
+# What tells of requests that wait, beside what a server says to them.
+_BESIDE = tasks.METHODS | {"initialize", "server/discover", "tools/list"}
 _JSON = (("content-type", headers.JSON),)
 _ALLOW = (("allow", "POST, GET, DELETE"),)
 
@@ -52,6 +60,8 @@ class Pipeline:
         """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids."""
         self.in_force = in_force
         self.changes = ListChanges()
+        self.waiting: Waiting | None = None
+        """Takes what a human must decide on; None as long as there is no workflow."""
         self._record = record
         self._heads = headers.Heads(loopback_only=loopback_only)
         self._new_id = new_id
@@ -79,10 +89,13 @@ class Pipeline:
         except HttpRefused as refused:
             return self._refused(refused)
         except Exception as error:  # noqa: BLE001  whatever we got wrong, nothing may pass by it
-            correlation = self._new_id()
-            self._record.broken(correlation, error)
-            text = f"ThoughtGate failed and let nothing pass (correlation {correlation})"
-            return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
+            return self._broken(error)
+
+    def _broken(self, error: Exception) -> HttpReply:
+        correlation = self._new_id()
+        self._record.broken(correlation, error)
+        text = f"ThoughtGate failed and let nothing pass (correlation {correlation})"
+        return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
 
     def _get(self, in_force: InForce, http: HttpRequest, head: Head) -> Passage:
         metadata = well_known(http.target, in_force.gate.config.enabled_sources)
@@ -116,8 +129,59 @@ class Pipeline:
         ruling = way.judge.judge(head, read, http.body, self._now())
         if isinstance(ruling, Answered):
             return HttpReply(ruling.status, _JSON, ruling.body)
+        body, waiting = http.body, self.waiting
+        if waiting is not None:
+            if isinstance(read, Request):
+                if _concerns(read, ruling):
+                    work = self._waited(waiting, way, http, head, read, ruling)
+                    return self._guarded(work)
+            elif isinstance(read, Notification) and read.method == "notifications/cancelled":
+                ours = waiting.taken_back(read, head)
+                if ours is None:
+                    return HttpReply(202)
+                body = ours(body)
+        # A hold needs a workflow, with which the waiting began.
+        assert isinstance(ruling, GoesOn)  # noqa: S101
         asked = (read,) if isinstance(read, Request) else ()
-        return Posted(way, way.permit("POST", http.body, ruling.decisions), head, asked)
+        return Posted(way, way.permit("POST", body, ruling.decisions), head, asked)
+
+    async def _waited(
+        self,
+        waiting: Waiting,
+        way: Way,
+        http: HttpRequest,
+        head: Head,
+        read: Request,
+        ruling: GoesOn | Held,
+    ) -> HttpReply:
+        """Answer what a human must decide on, or what tells of such requests."""
+        arrival = Arrival(
+            request=read,
+            body=http.body,
+            head=head,
+            source=way.route.source,
+            target=way.route.target,
+            gate=way.gate,
+            exchange=partial(exchange, self._way_now, read),
+        )
+        if isinstance(ruling, Held):
+            return await waiting.hold(arrival, ruling.decisions, ruling.correlation, ruling.trace)
+        ours = await waiting.answered(arrival, ruling.decisions)
+        if ours is not None:
+            return ours
+        edit = await waiting.edit(arrival)
+        reply = await Posted(way, way.permit("POST", http.body, ruling.decisions), head, (read,))
+        if edit is None:
+            return reply
+        return await edited(reply, edit, way.gate.config.limits.listing_reply_bytes)
+
+    async def _guarded(self, work: Coroutine[Any, Any, HttpReply]) -> HttpReply:
+        try:
+            return await work
+        except HttpRefused as refused:
+            return self._refused(refused)
+        except Exception as error:  # noqa: BLE001  as in `handle`
+            return self._broken(error)
 
     def _batch(
         self, way: Way, http: HttpRequest, head: Head, batch: Batch
@@ -137,6 +201,7 @@ class Pipeline:
             if isinstance(ruling, Answered):
                 ours.append(ruling.body)
                 continue
+            assert isinstance(ruling, GoesOn)  # noqa: S101  no member of a batch is held
             sent.append(raw)
             decisions.extend(ruling.decisions)
             if isinstance(read, Request):
@@ -155,6 +220,10 @@ class Pipeline:
                 in_force.ways[target] = way
         return way
 
+    def _way_now(self, where: Route) -> Way:
+        """The way of a call that was approved before the configuration in force."""
+        return self._new_way(self.in_force, where)
+
     def _new_way(self, in_force: InForce, where: Route) -> Way:
         gate, source = in_force.gate, where.source
         judge = Judge(gate, source, self._record, self._new_id)
@@ -164,3 +233,12 @@ class Pipeline:
         self._record.refused(self._new_id(), refused.status, refused.reason, limit=refused.limit)
         body = answers.error(None, message.INVALID_REQUEST, refused.reason)
         return HttpReply(refused.status, [*_JSON, *refused.headers], body)
+
+
+def _concerns(read: Request, ruling: GoesOn | Held) -> bool:
+    """Whether a request waits for a human, or has to do with those that wait."""
+    return (
+        isinstance(ruling, Held)
+        or read.method in _BESIDE
+        or ("requestState" in read.params and bool(ruling.decisions))
+    )

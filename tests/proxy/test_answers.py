@@ -27,9 +27,9 @@ def limited() -> Decision:
     return judged(keeper, call("t"), 20.5)
 
 
-def no_approver() -> Decision:
+def in_a_batch() -> Decision:
     held = judged(gate(rule("approve")), call("t"))
-    reason = f"{held.reason}, and there is no approver yet"
+    reason = f"{held.reason}, which no batch can wait for: send it alone"
     return dataclasses.replace(held, outcome=Outcome.DENY, gate=Gate.APPROVAL, reason=reason)
 
 
@@ -72,10 +72,10 @@ DENIED = {
         "It can be asked again in 40 s."),
     ),
     "approval": (
-        no_approver(), 40303,
+        in_a_batch(), 40301,
         ("ThoughtGate refused `t`: rule `t*` (`governance.rules[0]`) asks for a human's approval, "
-        "and there is no approver yet. "
-        "Asking again will not help until an approver is set up: tell the user."),
+        "which no batch can wait for: send it alone. "
+        "Nobody was asked, and nobody has refused it."),
     ),
 }  # fmt: skip
 EACH = pytest.mark.parametrize(("decision", "code", "text"), DENIED.values(), ids=DENIED.keys())

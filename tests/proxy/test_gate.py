@@ -18,7 +18,8 @@ PACKAGE = Path(inspect.getfile(thoughtgate_proxy)).parent
 # The modules that take a permit, or hand it on.
 HOLDERS = (
     "core/gate.py", "upstream/client.py", "passage.py", "posting.py", "listening.py",
-    "approvals/dispatch.py",
+    "approvals/dispatch.py", "carrying.py", "waiting/carrier.py", "waiting/held.py",
+    "waiting/leg.py",
 )  # fmt: skip
 EVERYTHING = 'permit(principal, action == Action::"Forward", resource);'
 

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-NO_APPROVER = "and there is no approver yet in this version of ThoughtGate"
-"""What becomes of a hold, to stand after its reason."""
-
 
 class Outcome(StrEnum):
     """What becomes of a call."""

@@ -13,7 +13,7 @@ from thoughtgate_proxy.core.config.cedar import CedarPolicies
 from thoughtgate_proxy.core.config.mistakes import Place
 from thoughtgate_proxy.core.config.scalars import written_duration
 from thoughtgate_proxy.core.config.values import Action, ExposeMode, Kind, Source, Workflow
-from thoughtgate_proxy.core.decision import NO_APPROVER, Decision, Gate, Outcome
+from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.message import Batch, Malformed, Request, Target
 from thoughtgate_proxy.core.methods import LISTINGS, unknown
@@ -90,11 +90,8 @@ class Explainer:
             then = "it would be denied" if outcome is Outcome.DENY else "a human would be asked"
             reason = f"`governance.mode` is `observe`; in `enforce` {then}: {reason}"
             outcome = Outcome.FORWARD
-        elif outcome is Outcome.HOLD:
-            if decision.workflow is None:
-                outcome, reason = Outcome.DENY, f"{reason}, and there is no workflow"
-            else:
-                reason = f"{reason}, {NO_APPROVER}"
+        elif outcome is Outcome.HOLD and decision.workflow is None:
+            outcome, reason = Outcome.DENY, f"{reason}, and there is no workflow"
         return Explanation(outcome, reason, steps, decision)
 
     def _ungated(self, method: str) -> str:

@@ -57,6 +57,14 @@ class Gatekeeper:
         ]
         return tuple(judged)
 
+    def may_hold(self, source: Source, kind: Kind, name: str) -> bool:
+        """Whether a human may have to decide on a call of `name`, with some arguments or others."""
+        applied = self._rules[source.id].apply(kind, name)
+        if self._observe or isinstance(applied, Conflict):
+            return False
+        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
+        return workflow is not None and applied.action in (Action.APPROVE, Action.POLICY)
+
     def permit(
         self,
         source: Source,

@@ -1,6 +1,7 @@
 """What the client reads when a call is not simply forwarded, as its protocol revision says it."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -23,14 +24,14 @@ _CODES = {
     Gate.RULES: RULE_DENIED,
     Gate.LIMIT: LIMITED,
     Gate.CEDAR: CEDAR_DENIED,
-    Gate.APPROVAL: REJECTED,
+    Gate.APPROVAL: RULE_DENIED,
     Gate.VISIBILITY: message.INVALID_PARAMS,
 }
 _ADVICE = {
     Gate.FREEZE: "Asking again will not help until the operator lifts it.",
     Gate.RULES: "Asking again will not help: do without this call, or tell the user.",
     Gate.CEDAR: "Asking again with the same arguments will not help.",
-    Gate.APPROVAL: "Asking again will not help until an approver is set up: tell the user.",
+    Gate.APPROVAL: "Nobody was asked, and nobody has refused it.",
 }
 # A subscription may name a thousand.
 _MOST_NAMES = 3
@@ -52,19 +53,46 @@ def refusal(request: Request, decision: Decision, correlation: str, deny_as: Den
     """
     if decision.gate is Gate.VISIBILITY:
         return error(request.id, message.INVALID_PARAMS, decision.reason)
-    subject = _subject(request)
-    text = f"ThoughtGate refused {subject}: {decision.reason}. {_advice(decision)}"
+    text = f"ThoughtGate refused {subject(request)}: {decision.reason}. {_advice(decision)}"
     facts = {**decision.facts(), "correlation_id": correlation}
-    if request.method != "tools/call" or deny_as is DenyAs.ERROR:
-        return error(request.id, _CODES[decision.gate], text, {DECISION_META: facts})
+    return told(Addressee.of(request, deny_as), _CODES[decision.gate], text, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Who is answered: a request, by what matters to the form of an answer in our own words.
+
+    `method` is what was asked for, even where a task is asked for its result; `subject` names what
+    it reaches for.
+    """
+
+    id: Id
+    method: str
+    modern: bool
+    deny_as: DenyAs
+    subject: str
+
+    @classmethod
+    def of(cls, request: Request, deny_as: DenyAs) -> "Addressee":
+        """Whoever sent `request`."""
+        return cls(request.id, request.method, request.modern, deny_as, subject(request))
+
+
+def told(to: Addressee, code: int, text: str, facts: dict[str, Any]) -> bytes:
+    """`text` in place of a reply: for a call a result that a model can read, else an error.
+
+    `facts` are about the decision; `deny_as` may want an error for calls too.
+    """
+    if to.method != "tools/call" or to.deny_as is DenyAs.ERROR:
+        return error(to.id, code, text, {DECISION_META: facts})
     result: dict[str, Any] = {
         "content": [{"type": "text", "text": text}],
         "isError": True,
         "_meta": {DECISION_META: facts},
     }
-    if request.modern:
+    if to.modern:
         result = {"resultType": "complete", **result}
-    return orjson.dumps({"jsonrpc": "2.0", "id": request.id, "result": result})
+    return orjson.dumps({"jsonrpc": "2.0", "id": to.id, "result": result})
 
 
 def _advice(decision: Decision) -> str:
@@ -73,7 +101,8 @@ def _advice(decision: Decision) -> str:
     return _ADVICE[decision.gate]
 
 
-def _subject(request: Request) -> str:
+def subject(request: Request) -> str:
+    """What a request reaches for, to be named in a sentence."""
     names = [f"`{target.name[:200]}`" for target in request.targets[:_MOST_NAMES]]
     if more := len(request.targets) - len(names):
         names.append(f"{more} more")

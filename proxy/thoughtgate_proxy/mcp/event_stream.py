@@ -121,5 +121,12 @@ def with_data(event: bytes, data: bytes) -> bytes:
 
 
 def event(data: bytes) -> bytes:
-    """A message event with `data`, which holds no line end."""
+    """A message event with `data`."""
+    if b"\n" in data or b"\r" in data:  # as JSON that is laid out for people
+        data = b"\ndata: ".join(_LINE.split(data))
     return b"event: message\ndata: " + data + b"\n\n"
+
+
+def comment(text: bytes) -> bytes:
+    """What is no event, and shows only that the stream is alive; `text` holds no line end."""
+    return b": " + text + b"\n\n"

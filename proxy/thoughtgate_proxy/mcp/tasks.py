@@ -1,0 +1,228 @@
+"""A request for approval as a task, as the two revisions that have tasks tell of it.
+
+Sources: revision 2025-11-25, "Tasks"; SEP-2663, the tasks extension of 2026-07-28.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from thoughtgate_proxy.core import message
+from thoughtgate_proxy.core.approval import Approval, Ending, State
+from thoughtgate_proxy.core.message import Id
+from thoughtgate_proxy.mcp import answers, raw, splice
+from thoughtgate_proxy.mcp.sentences import clock, iso
+
+METHODS: Final = frozenset(
+    {"tasks/get", "tasks/result", "tasks/cancel", "tasks/update", "tasks/list"}
+)
+MISSING_CAPABILITY: Final = -32021
+# People need seconds at the least, and an agent must not poll in a tight loop.
+POLL_SECONDS: Final = 3.0
+_PREFIX: Final = "tg_"
+_OURS: Final = re.compile(r"tg_[A-Za-z0-9_-]{1,100}")
+
+
+class Status(StrEnum):
+    """Where a task stands, in the words of both revisions."""
+
+    WORKING = "working"
+    INPUT_REQUIRED = "input_required"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it stays so."""
+        return self not in (Status.WORKING, Status.INPUT_REQUIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. Times are Unix time in seconds.
+
+    `response` is the JSON-RPC response of the call, once it has one; `asked` the server's own
+    questions (`inputRequests`), if it waits for their answers.
+    """
+
+    id: str
+    status: Status
+    message: str
+    created: float
+    updated: float
+    ttl: float
+    response: bytes | None = None
+    asked: bytes | None = None
+
+
+def task_id(approval: str) -> str:
+    """The id of the task that waits for an approval."""
+    return _PREFIX + approval
+
+
+def approval_id(task: Any) -> str | None:
+    """The id of the approval that a task waits for; None if the task is none of ours."""
+    ours = isinstance(task, str) and _OURS.fullmatch(task) is not None
+    return task.removeprefix(_PREFIX) if ours else None
+
+
+def claims(task: Any) -> bool:
+    """Whether a task's id looks like ours, so that no server need be asked."""
+    return isinstance(task, str) and task.startswith(_PREFIX)
+
+
+def of(approval: Approval, kept: float, response: bytes | None, *, modern: bool) -> Task:
+    """The task of `approval`, which is kept for `kept` seconds in all.
+
+    `response` is what the call was answered: its server's reply, or ours if there is none.
+    """
+    times = (approval.opened, _updated(approval), kept)
+    id = task_id(approval.id)
+    if not approval.state.final:
+        return Task(id, Status.WORKING, _doing(approval), *times)
+    if approval.state is State.CANCELLED and approval.ending in (
+        Ending.CANCELLED,
+        Ending.DISCONNECTED,
+    ):
+        return Task(
+            id, Status.CANCELLED, "the request for approval was cancelled", *times, response
+        )
+    assert response is not None  # noqa: S101  whatever has ended has an answer
+    status, text = _outcome(response, modern=modern)
+    if asked := _asked(response):
+        return Task(id, Status.INPUT_REQUIRED, "the server asks back", *times, response, asked)
+    return Task(id, status, text, *times, response)
+
+
+def as_cancelled(task: Task) -> Task:
+    """The same, cancelled: it stays so, whatever becomes of the call."""
+    return replace(task, status=Status.CANCELLED, message="cancelled while its server was at it")
+
+
+def as_working(task: Task) -> Task:
+    """The same, while its server has the answers that it asked for."""
+    text = "answered; waiting for the server's reply"
+    return replace(task, status=Status.WORKING, message=text, response=None, asked=None)
+
+
+def renamed(told: bytes, theirs: str, ours: str) -> bytes:
+    """What a server tells of its task `theirs`, which the client knows as `ours`."""
+    if raw.value(told, "result", "taskId") != theirs:
+        return told
+    return raw.put(told, ("result", "taskId"), ours)
+
+
+def _doing(approval: Approval) -> str:
+    match approval.state:
+        case State.PENDING:
+            return f"waiting for a human's approval until {clock(approval.expires)}"
+        case State.APPROVED:
+            return "approved, and about to be sent"
+        case _:
+            return "approved and sent; waiting for the server's reply"
+
+
+def _outcome(response: bytes, *, modern: bool) -> tuple[Status, str]:
+    if raw.at(response, "error") is not None:
+        text = raw.value(response, "error", "message")
+        return Status.FAILED, str(text or "the call ended with an error")
+    if raw.value(response, "result", "isError") is True:
+        # 2025-11-25 calls it failed, and SEP-2663 reserves that for JSON-RPC errors.
+        said = "the tool answered with an error, or the call was not sent: see the result"
+        return (Status.COMPLETED if modern else Status.FAILED), said
+    return Status.COMPLETED, "the call was approved and is done"
+
+
+def _asked(response: bytes) -> bytes | None:
+    if not splice.asks_back(response):
+        return None
+    return raw.at(response, "result", "inputRequests") or b"{}"
+
+
+def _updated(approval: Approval) -> float:
+    return approval.ended or approval.decided or approval.opened
+
+
+def created(task: Task, id: Id, *, modern: bool) -> bytes:
+    """The answer to the call: a `CreateTaskResult`."""
+    if modern:
+        return _result(id, {"resultType": "task", **_modern(task)})
+    return _result(id, {"task": _legacy(task)})
+
+
+def told(task: Task, id: Id, *, modern: bool) -> bytes:
+    """The answer to `tasks/get`."""
+    if not modern:
+        return _result(id, _legacy(task))
+    result: dict[str, Any] = {"resultType": "complete", **_modern(task)}
+    if task.asked is not None:
+        result["inputRequests"] = msgspec.Raw(task.asked)
+    elif task.response is not None and task.status is not Status.CANCELLED:
+        held = raw.members(task.response) or {}
+        key = "error" if task.status is Status.FAILED else "result"
+        if key in held:
+            result[key] = held[key]
+    return _result(id, result)
+
+
+def cancelled(task: Task, id: Id, *, modern: bool) -> bytes:
+    """The answer to `tasks/cancel`: an acknowledgement, in 2025-11-25 the task."""
+    return acknowledged(id) if modern else _result(id, _legacy(task))
+
+
+def acknowledged(id: Id) -> bytes:
+    """The answer to `tasks/update`, and to a `tasks/cancel` of 2026-07-28."""
+    return _result(id, {"resultType": "complete"})
+
+
+def listed(tasks: list[Task], id: Id, theirs: bytes) -> bytes:
+    """The answer to `tasks/list` of 2025-11-25: ours, then those of the server's own answer."""
+    ours = [raw.encoded(_legacy(task)) for task in tasks]
+    others = raw.elements(raw.at(theirs, "result", "tasks"))
+    if others is None:
+        # A server that knows nothing of tasks; whatever else it says is its own affair.
+        return _result(id, {"tasks": ours}) if _knows_no_tasks(theirs) else theirs
+    return raw.put(theirs, ("result", "tasks"), [*ours, *others])
+
+
+def unknown(told: bytes, id: Id) -> bytes:
+    """A server's answer about a task that is none of ours, as one that has tasks would say it."""
+    if not _knows_no_tasks(told):
+        return told
+    return answers.error(id, message.INVALID_PARAMS, "there is no such task")
+
+
+def _knows_no_tasks(told: bytes) -> bool:
+    return bool(raw.value(told, "error", "code") == message.METHOD_NOT_FOUND)
+
+
+def _result(id: Id, result: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def _legacy(task: Task) -> dict[str, Any]:
+    return _common(task) | {
+        "ttl": round(task.ttl * 1000),
+        "pollInterval": round(POLL_SECONDS * 1000),
+    }
+
+
+def _modern(task: Task) -> dict[str, Any]:
+    return _common(task) | {
+        "ttlMs": round(task.ttl * 1000),
+        "pollIntervalMs": round(POLL_SECONDS * 1000),
+    }
+
+
+def _common(task: Task) -> dict[str, Any]:
+    return {
+        "taskId": task.id,
+        "status": task.status.value,
+        "statusMessage": task.message,
+        "createdAt": iso(task.created),
+        "lastUpdatedAt": iso(task.updated),
+    }

@@ -1,0 +1,156 @@
+"""Sends an approved call, and hands on what its server says until its response."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from thoughtgate_proxy.carrying import Exchange
+from thoughtgate_proxy.core import headers
+from thoughtgate_proxy.core.http import HttpReply, ReplyCut, first
+from thoughtgate_proxy.core.message import Id
+from thoughtgate_proxy.core.permit import Permit
+from thoughtgate_proxy.mcp import answers, listings, raw, splice
+from thoughtgate_proxy.mcp.event_stream import EventTooLong, Splitter, data_of
+from thoughtgate_proxy.mcp.replies import BAD_REPLY
+
+STATUS_META: Final = "io.thoughtgate/http_status"
+# Of messages that nobody has taken yet: then the server waits, as far as somebody listens.
+_MOST_WAITING: Final = 64
+# A longer result is given to who waits for it, and kept for nobody else.
+_KEPT: Final = 1 << 20
+
+
+class Carrier:
+    """One sending. Whoever listens takes the server's other messages as they come."""
+
+    def __init__(self, exchange: Exchange, most: int) -> None:
+        """`most` is the most bytes of one message."""
+        self._exchange, self._most = exchange, most
+        self._messages: deque[raw.Raws] = deque()
+        self._taken, self.come = asyncio.Event(), asyncio.Event()
+        self.listened = False
+        """Whether somebody takes the messages."""
+        self.sent_id: Id | None = None
+        """The id with which the call is sent."""
+        self.sent_token: splice.Token | None = None
+        self.response: bytes | None = None
+        """The server's response, with the id of what was sent."""
+        self.stream: HttpReply | None = None
+        """The server's reply, if it is a stream that goes on for as long as it is listened to."""
+
+    async def send(self, permit: Permit) -> bytes | None:
+        """Send; gives the response, None if it is too long to be kept.
+
+        Raises `UpstreamError`, and `ReplyCut` if no response came.
+        """
+        sent = raw.members(permit.body) or {}
+        self.sent_id = raw.value(sent.get("id"))
+        self.sent_token = splice.token_of(raw.value(sent.get("params")))
+        reply = await self._exchange(permit)
+        try:
+            if raw.value(sent.get("method")) == "subscriptions/listen" and _streams(reply):
+                self.stream = reply
+                return None
+            await self._read(reply)
+        finally:
+            if self.stream is None:
+                reply.close()
+            self.come.set()
+        if self.response is None:
+            raise ReplyCut("the server's reply ended before its response")
+        return self.response if len(self.response) <= _KEPT else None
+
+    def take(self) -> list[raw.Raws]:
+        """The server's messages that have come since, without its response."""
+        taken = list(self._messages)
+        self._messages.clear()
+        self.come.clear()
+        self._taken.set()
+        return taken
+
+    def leave(self) -> None:
+        """Nobody listens any more; what the server asks is kept for who comes next."""
+        self.listened = False
+        self._taken.set()
+
+    async def _read(self, reply: HttpReply) -> None:
+        kind = headers.media_type(first(reply.headers, "content-type"))
+        encoding = first(reply.headers, "content-encoding")
+        if not 200 <= reply.status < 300:
+            self.response = self._refused(reply.status, await self._whole(reply), reply)
+        elif encoding is not None and encoding.strip().lower() != "identity":
+            self._failed("is encoded, although only identity was allowed")
+        elif kind == headers.EVENT_STREAM:
+            await self._events(reply)
+        else:
+            body = await self._whole(reply)
+            for member in listings.members(body) if body is not None else ():
+                await self._message(member)
+            if self.response is None:
+                self._failed("is too long" if body is None else "holds no response to it")
+
+    async def _events(self, reply: HttpReply) -> None:
+        splitter = Splitter(self._most)
+        try:
+            async for piece in _pieces(reply):
+                for event in splitter.feed(piece):
+                    if (data := data_of(event)) is not None and data.strip():
+                        await self._message(data)
+                if self.response is not None:
+                    return
+        except EventTooLong:
+            self._failed("is too long")
+
+    async def _message(self, data: bytes) -> None:
+        message = raw.members(data)
+        if message is None:
+            return
+        if self.sent_id is not None and splice.response_to(message, self.sent_id):
+            self.response = data
+            return
+        if "method" not in message:
+            return  # an answer to what was not asked
+        while self.listened and len(self._messages) >= _MOST_WAITING:
+            self._taken.clear()
+            await self._taken.wait()
+        if len(self._messages) < _MOST_WAITING and (self.listened or "id" in message):
+            self._messages.append(message)
+            self.come.set()
+
+    async def _whole(self, reply: HttpReply) -> bytes | None:
+        whole = bytearray()
+        async for piece in _pieces(reply):
+            whole += piece
+            if len(whole) > self._most:
+                return None
+        return bytes(whole)
+
+    def _failed(self, what: str) -> None:
+        text = f"the server's reply {what}, so it cannot be given; the call was sent and answered"
+        self.response = answers.error(self.sent_id, BAD_REPLY, text)
+
+    def _refused(self, status: int, body: bytes | None, reply: HttpReply) -> bytes:
+        """A reply that is not 2xx, as the error event that it must become."""
+        note: dict[str, Any] = {"status": status}
+        if (challenge := first(reply.headers, "www-authenticate")) is not None:
+            note["www_authenticate"] = challenge
+        held = raw.members(body or b"") or {}
+        if raw.members(held.get("error", b"")) is not None and self.sent_id is not None:
+            told = splice.answered(body or b"", self.sent_id)
+            return raw.put(told, ("error", "data", STATUS_META), note)
+        text = f"the MCP server answered the approved call with HTTP status {status}"
+        return answers.error(self.sent_id, BAD_REPLY, text, {STATUS_META: note})
+
+
+def _streams(reply: HttpReply) -> bool:
+    kind = headers.media_type(first(reply.headers, "content-type"))
+    return reply.status == 200 and kind == headers.EVENT_STREAM
+
+
+async def _pieces(reply: HttpReply) -> AsyncIterator[bytes]:
+    if isinstance(reply.body, bytes):
+        yield reply.body
+        return
+    async for piece in reply.body:
+        yield piece

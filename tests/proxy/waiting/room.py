@@ -1,0 +1,225 @@
+"""The whole way of a held call: a client on a socket, the gate, the desk, and a server behind."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from tests.awaiting import soon, within
+from tests.fakes.mcp_server import FakeMcpServer
+from tests.proxy.approvals.desks import ManualClock, World
+from tests.proxy.gates import AGENT
+from tests.proxy.wire import Reply, Wire, ask, connected, post
+from thoughtgate_proxy.core.approval import Approval, State, Verdict
+from thoughtgate_proxy.core.identity import from_words
+from thoughtgate_proxy.core.message import PROTOCOL_VERSION
+from thoughtgate_proxy.listeners.memory import Budget
+from thoughtgate_proxy.listeners.proxy import ProxyListener
+from thoughtgate_proxy.listeners.server import listen, port_of
+from thoughtgate_proxy.mcp.event_stream import Splitter, data_of
+from thoughtgate_proxy.mcp.manners import CAPABILITIES, TASKS_EXTENSION
+from thoughtgate_proxy.pipeline import InForce, Pipeline
+from thoughtgate_proxy.upstream.client import Upstream
+from thoughtgate_proxy.waiting.service import Waiting
+
+LEGACY = "MCP-Protocol-Version: 2025-11-25"
+MODERN = "MCP-Protocol-Version: 2026-07-28"
+
+
+class Quiet:
+    """A listener's watch that wants no failure."""
+
+    def __init__(self) -> None:
+        self.active, self.failures = 0, list[str]()
+
+    def begun(self) -> None:
+        self.active += 1
+
+    def ended(self, seconds: float) -> None:  # noqa: ARG002  any will do
+        self.active -= 1
+
+    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
+        self.failures.append(f"{status} {reason} {limit}")
+
+    def broken(self, error: BaseException | None) -> None:
+        self.failures.append(repr(error))
+
+    def cut(self, reason: str) -> None:
+        self.failures.append(reason)
+
+    def left_out(self, name: str) -> None:
+        self.failures.append(name)
+
+
+class Room(World):
+    """A desk, and the gate around it, in this process."""
+
+    def __init__(
+        self, folder: Path, server: FakeMcpServer, clock: ManualClock | None, **config: Any
+    ) -> None:
+        self.server = server
+        self.config = config
+        super().__init__(folder, clock, **self._whole(config))
+        self.watch = Quiet()
+
+    def _whole(self, config: dict[str, Any]) -> dict[str, Any]:
+        return {"sources": [{"id": "upstream", "url": self.server.url}], **config}
+
+    async def open_door(self) -> None:
+        """Listen."""
+        await self.start()
+        upstreams = {
+            source.id: Upstream(source, self.folder, {})
+            for source in self.gate.config.enabled_sources
+        }
+        numbers = itertools.count(1)
+        self.pipeline = Pipeline(
+            InForce(self.gate, upstreams),
+            self.record,
+            loopback_only=True,
+            new_id=lambda: f"c{next(numbers)}",
+        )
+        self.pipeline.waiting = self._waiting()
+        self.listener = ProxyListener(
+            self.pipeline.handle, lambda: self.gate.config.limits, self.watch, Budget(1 << 28)
+        )
+        self.servers = await listen(self.listener.server, ("127.0.0.1",), 0)
+        self.port = port_of(self.servers[0])
+
+    def _waiting(self) -> Waiting:
+        who = from_words(AGENT, "agents", "pod")
+        return Waiting(self.desk, self.record, who, lambda: os.urandom(8).hex(), self.clock.now)
+
+    def reload(self, **config: Any) -> None:
+        """Put another configuration in force."""
+        super().reload(**self._whole(config))
+        self.pipeline.in_force = InForce(self.gate, self.pipeline.in_force.upstreams)
+
+    async def restart(self) -> None:
+        """Another process on the same folder."""
+        await super().restart()
+        self.pipeline.waiting = self._waiting()
+
+    async def close_door(self) -> None:
+        """Stop; nothing may be left under way."""
+        for server in self.servers:
+            server.close()
+        self.desk.close()
+        for upstream in self.pipeline.in_force.upstreams.values():
+            upstream.stop()
+        await self.listener.server.shutdown(1.0)
+        await self.desk.finished()
+        self.close()
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let so much of the manual time pass, and everybody see it."""
+        self.clock.move(seconds)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def say(self, verdict: Verdict, reason: str = "", who: str = "ada") -> Approval:
+        """A human's word on the newest request, once it was asked."""
+        await self.asked()
+        return await self.page.say(self.page.asked[-1].id, verdict, who, reason)
+
+    async def approve(self) -> Approval:
+        return await self.say(Verdict.APPROVE)
+
+    @property
+    def only(self) -> Approval:
+        """The only request for approval."""
+        (approval,) = self.page.asked
+        return approval
+
+    async def ends_as(self, state: State) -> Approval:
+        """The only request, once it is in that state."""
+        return await self.comes_to(self.only.id, state)
+
+    async def send(self, body: bytes, *lines: str) -> Reply:
+        """A request on a connection of its own."""
+        return await ask(self.port, post(body, *lines))
+
+
+@contextlib.asynccontextmanager
+async def room(
+    folder: Path, clock: ManualClock | None = None, **config: Any
+) -> AsyncIterator[Room]:
+    """A room whose door is open."""
+    async with FakeMcpServer() as server:
+        one = Room(folder, server, clock, **config)
+        await one.open_door()
+        try:
+            yield one
+        finally:
+            await one.close_door()
+        assert not one.watch.failures
+
+
+class Stream:
+    """A held request, read event by event."""
+
+    def __init__(self, wire: Wire, head: Reply) -> None:
+        self.wire, self.head = wire, head
+        self._pieces = wire.pieces(head)
+        self._splitter = Splitter(1 << 24)
+        self._events: list[bytes] = []
+
+    async def event(self) -> bytes:
+        """The next event or comment, whole."""
+        while not self._events:
+            self._events += self._splitter.feed(await soon(anext(self._pieces), "an event"))
+        return self._events.pop(0)
+
+    async def comment(self) -> bytes:
+        """The next one, which is a comment."""
+        event = await self.event()
+        assert event.startswith(b":"), event
+        return event
+
+    async def message(self) -> Any:
+        """The next message; comments are passed over."""
+        while (data := data_of(await self.event())) is None:
+            pass
+        return json.loads(data)
+
+    async def ended(self) -> None:
+        """Nothing more comes."""
+        assert not self._events
+        assert [piece async for piece in self._pieces if piece] == []
+
+
+@contextlib.asynccontextmanager
+async def held(port: int, body: bytes, *lines: str) -> AsyncIterator[Stream]:
+    """A request that is held on its stream; the client goes at the end."""
+    async with connected(port) as wire:
+        await wire.send(post(body, *lines))
+        head = await wire.head()
+        assert (head.status, head.header("content-type")) == (200, "text/event-stream"), head
+        stream = Stream(wire, head)
+        await stream.comment()
+        yield stream
+
+
+def modern(method: str, id: int = 1, tasks: bool = False, **params: Any) -> bytes:
+    """A request of revision 2026-07-28."""
+    able: dict[str, Any] = {"extensions": {TASKS_EXTENSION: {}}} if tasks else {}
+    meta = {PROTOCOL_VERSION: "2026-07-28", CAPABILITIES: able, **params.pop("_meta", {})}
+    return legacy(method, id, **params, _meta=meta)
+
+
+def legacy(method: str, id: int | str = 1, **params: Any) -> bytes:
+    """A request of the revisions before."""
+    return json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode()
+
+
+def text_of(message: Any) -> str:
+    """The text of a call's result."""
+    (content,) = message["result"]["content"]
+    return str(content["text"])
+
+
+__all__ = ["LEGACY", "MODERN", "Room", "held", "legacy", "modern", "room", "text_of", "within"]
