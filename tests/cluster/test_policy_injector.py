@@ -56,6 +56,43 @@ def test_every_golden_pod_is_injected_and_let_through(rest: Rest, case: golden.C
     assert [one["name"] for one in members].count("thoughtgate") == 1
 
 
+def everything() -> Iterator[tuple[str, Pod]]:
+    """Pods with every profile and option, of every quality of service, with ports named as ours."""
+    options: list[dict[str, str]] = [
+        {},
+        {"cpu-limit": "0.1", "memory-limit": "30Mi"},
+        {"cpu-request": "1500u", "memory-request": "1e7"},
+        {"cpu-request": "100m", "cpu-limit": "100m", "memory-limit": "1G"},
+        {"log-level": "warning", "native-sidecar": "false", "exclude-containers": "agent"},
+        {"config": "other-config", "image": "registry.example:5000/p@sha256:" + "0" * 64},
+    ]
+    guaranteed = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    for profile, more, resources, ports in itertools.product(
+        ("light", "medium", "heavy"), options, ({}, guaranteed), ([], ["proxy"], ["proxy", "admin"])
+    ):
+        if resources and "cpu-request" in more and "cpu-limit" not in more:
+            continue  # refused: it would make a Guaranteed pod Burstable
+        asked = {"inject": "true", "profile": profile, **more}
+        agent = {
+            "name": "agent",
+            "image": "a",
+            "resources": resources,
+            "ports": [{"name": name, "containerPort": 1 + at} for at, name in enumerate(ports)],
+        }
+        annotations = {f"thoughtgate.io/{key}": value for key, value in asked.items()}
+        metadata = {"name": "agent", "annotations": annotations}
+        yield (
+            f"{asked} {resources} {ports}",
+            {"metadata": metadata, "spec": {"containers": [agent]}},
+        )
+
+
+def test_whatever_a_pod_asks_for_the_policy_agrees_with_the_injector(rest: Rest) -> None:
+    for words, pod in everything():
+        created = rest.create(pod, "free")
+        assert created.refused is None, (words, created.refused)
+
+
 @pytest.mark.parametrize("case", golden.refused(), ids=lambda case: case.name)
 def test_every_golden_refusal_is_one(rest: Rest, case: golden.Case) -> None:
     refused = rest.create(case.pod, NAMESPACES[case.entry]).refused

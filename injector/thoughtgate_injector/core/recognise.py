@@ -11,6 +11,7 @@ Three things are let through beside the defaults, none of which loosens the gate
 - another number in `THOUGHTGATE_GRACE_SECONDS` (a webhook after us changed the pod's grace period).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -88,9 +89,10 @@ def _own_amounts(amounts: object, ours: Mapping[str, str]) -> object:
 
 
 def _same_amount(found: object, ours: str) -> bool:
+    """Compare in thousandths, to which the API server rounds up (SetDefaults_ResourceList)."""
     try:
-        return isinstance(found, str | int | float) and quantity.parse(found) == quantity.parse(
-            ours
+        return isinstance(found, str | int | float) and (
+            math.ceil(quantity.parse(found) * 1000) == math.ceil(quantity.parse(ours) * 1000)
         )
     except ValueError:
         return False

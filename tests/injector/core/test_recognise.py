@@ -191,3 +191,11 @@ def test_an_older_image_of_the_settings_is_ours_and_another_is_not() -> None:
     assert upgraded.review(pod, Entry.POD) == Unchanged()
     forgotten = Reviewer(Settings(images=("new:v2",)), "0.1.0")
     assert isinstance(forgotten.review(pod, Entry.POD), Refusal)
+
+
+def test_an_amount_that_the_api_server_has_rounded_up_is_ours() -> None:
+    pod = injected()
+    pod["metadata"]["annotations"]["thoughtgate.io/cpu-request"] = "1500u"
+    for written, outcome in (("2m", Unchanged()), ("1500u", Unchanged()), ("3m", None)):
+        ours(pod)["resources"]["requests"]["cpu"] = written
+        assert review(pod) == outcome if outcome else isinstance(review(pod), Refusal)
