@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from thoughtgate_injector import config_check
-from thoughtgate_injector.core import names, settings
+from thoughtgate_injector.core import names, options, resources, settings, sidecar
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.verdict import Entry
 
@@ -101,6 +101,30 @@ def test_configmaps_are_checked_by_their_label_quickly_and_failing_open() -> Non
     }
     service = WEBHOOKS[0]["clientConfig"]["service"]
     assert webhook["clientConfig"] == {"service": {**service, "path": names.CONFIG_PATH}}
+
+
+def test_the_policies_have_the_words_of_the_code() -> None:
+    """That they mean the same is tried on a real API server: tests/cluster/test_policy.py."""
+    policies = {
+        each["metadata"]["name"]: str(each["spec"])
+        for each in objects()
+        if each["kind"] == "ValidatingAdmissionPolicy"
+    }
+    judge = policies["thoughtgate-sidecar"]
+    for text in (judge, policies["thoughtgate-warnings"]):
+        assert [name for name in options.NAMES if f"'{name}'" not in text] == []
+    rows = {profile.value: row for profile, row in resources.PROFILES.items()}
+    for name, row in rows.items():
+        cpu = f"'cpu': ['{row.cpu_request}', '{row.cpu_limit}']"
+        memory = f"'memory': ['{row.memory_request}', '{row.memory_limit}']"
+        assert f"'{name}': {{{cpu}, {memory}}}" in judge
+    known = (*sidecar.VOLUMES, *settings.SIDECAR_ENV, *names.LOG_LEVELS, names.CONFIG_FILE)
+    for word in known:
+        assert f"'{word}'" in judge, word
+    for text in (judge, policies["thoughtgate-frozen"], policies["thoughtgate-exec"]):
+        assert str(list(names.EXCLUDED_NAMESPACES)) in text
+    condition = WEBHOOKS[0]["matchConditions"][0]
+    assert f"[{condition}]" in judge
 
 
 def test_the_service_reaches_the_deployments_pods() -> None:
