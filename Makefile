@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-long check lock bench cluster golden clean
+.PHONY: help setup demo test test-fast test-long soak check lock bench cluster golden clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -41,6 +41,9 @@ test-fast: $(STAMP)  ## all tests but those in the real cluster
 
 test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 	$(BIN)/python -m pytest -m long -s
+
+soak: $(STAMP)  ## half an hour of requests with faults; nothing may grow (MINUTES=30)
+	$(BIN)/python -m tests.proxy.long.soak $(MINUTES)
 
 check: $(STAMP)  ## style, types and layers, in seconds
 	$(BIN)/ruff check .

@@ -56,6 +56,8 @@ class Peer:
 
     async def send(self, data: bytes) -> None:
         """Write, and wait until the other side takes it."""
+        if self.writer.is_closing():  # on which uvloop raises a RuntimeError
+            raise ConnectionResetError("the client is gone")
         self.writer.write(data)
         await self.writer.drain()
 

@@ -13,7 +13,7 @@ from tests.proxy.running import RULES, Proxy, config, started
 COUNTING = (sys.executable, "-m", "tests.proxy.long.task_counting")
 MIB = 1 << 20
 # The pool to the server is emptied after a few seconds, and its sweeper goes round as rarely.
-_RELEASE_SECONDS = 20.0
+RELEASE_SECONDS = 20.0
 
 
 async def run_mixture(folder: Path, count: int, at_once: int, growth: int) -> None:
@@ -34,7 +34,7 @@ async def run_mixture(folder: Path, count: int, at_once: int, growth: int) -> No
             sent.kinds.update(rest.kinds)
             await all_agree(proxy, sent, arrived, logged)
             await within(
-                lambda: descriptors(proxy) == files, "all descriptors closed", _RELEASE_SECONDS
+                lambda: descriptors(proxy) == files, "all descriptors closed", RELEASE_SECONDS
             )
             assert await tasks(proxy) == running
             assert end - middle < growth, f"{middle} bytes in the middle, {end} at the end"
