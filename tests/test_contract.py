@@ -20,6 +20,7 @@ def test_the_proxy_reads_what_the_injector_mounts() -> None:
     settings = process_settings.read({})
     assert settings.labels == Path(names.PODINFO_DIR) / names.LABELS_ITEM
     assert settings.state_dir == Path(names.STATE_DIR)
+    assert settings.approver_tokens == Path(names.SECRETS_DIR) / "approver-tokens"
     assert cli.DEFAULT_CONFIG == names.CONFIG_FILE
     assert Path(names.CONFIG_FILE).parent == Path(names.CONFIG_DIR)
 

@@ -14,14 +14,17 @@ from typing import Any
 import uvloop
 
 from thoughtgate_proxy import config_file, principal, process_settings
+from thoughtgate_proxy.approvals import tokens
 from thoughtgate_proxy.approving import Approving
 from thoughtgate_proxy.config_file import Loaded
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.identity import Identity, IdentityRefused
 from thoughtgate_proxy.core.policy import PolicySet
 from thoughtgate_proxy.listeners import memory
 from thoughtgate_proxy.listeners.admin import AdminListener
+from thoughtgate_proxy.listeners.approvals_page import ApprovalsPage
 from thoughtgate_proxy.listeners.memory import Budget
 from thoughtgate_proxy.listeners.proxy import ProxyListener
 from thoughtgate_proxy.listeners.server import ParserTooLax, listen, port_of
@@ -88,6 +91,7 @@ class _Process:
         self._who, self._loaded, self._read_at = who, loaded, read_at
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
+        self._page = ApprovalsPage(settings.approver_tokens, settings.inbound_port, who, self._log)
         self._listening = False
         self._active = 0
         self._last_request = 0.0
@@ -104,12 +108,19 @@ class _Process:
             in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
         )
         self._approving = Approving(
-            self._settings, self._record, self._who, lambda: self._pipeline.in_force.gate
+            self._settings,
+            self._record,
+            self._who,
+            lambda: self._pipeline.in_force.gate,
+            self._page,
         )
         self._reloader = Reloader(
             self._path, self._environ, self._loaded, self._take, self._log, self._read_at
         )
         self._mark(self._loaded)
+        ports: dict[str, Any] = {}
+        if any(flow.adapter is Adapter.PAGE for flow in self._loaded.config.approval.values()):
+            ports["page_port"] = self._page.open()
         self._approve()
         await self._approving.started()
         limits = self._loaded.config.limits
@@ -123,7 +134,9 @@ class _Process:
         admin_servers = await listen(admin.server, _ADMIN_HOSTS, self._settings.admin_port)
         servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
         self._listening = True
-        self._announce(port_of(servers[0]), port_of(admin_servers[0]))
+        self._announce(
+            {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0]), **ports}
+        )
         watching = asyncio.create_task(self._reloader.watch())
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")
@@ -205,6 +218,9 @@ class _Process:
             except TrustMissing as error:
                 place += ".ca_file" if source.ca_file else ".url"
                 mistakes.append(Mistake(str(self._path), None, place, str(error)))
+        if self._page.approvers is None:
+            wrong = tokens.mistakes(config.approval, self._settings.approver_tokens)
+            mistakes += (Mistake(str(self._path), None, *told) for told in wrong)
         if mistakes:
             raise ConfigRefused(mistakes)
         return InForce(Gatekeeper(config, loaded.digest, policies), upstreams)
@@ -231,8 +247,12 @@ class _Process:
         self._metrics.config = loaded.digest
         for warning in loaded.warnings:
             self._log.event("configuration warning", Level.WARNING, warning=str(warning))
+        reading = tokens.read(self._settings.approver_tokens)
+        names = frozenset(approver.name for approver in reading.approvers)
+        for place, told in tokens.without_token(loaded.config.approval, names):
+            self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {told}")
 
-    def _announce(self, port: int, admin_port: int) -> None:
+    def _announce(self, ports: dict[str, Any]) -> None:
         if self._who.from_pod_name:
             self._log.event(
                 "the pod has no app label, so its name is the principal", Level.WARNING,
@@ -244,8 +264,7 @@ class _Process:
             namespace=self._who.namespace,
             pod=self._who.pod,
             config=self._pipeline.in_force.gate.digest,
-            port=port,
-            admin_port=admin_port,
+            **ports,
         )
 
     def _exposition(self) -> bytes:

@@ -11,6 +11,7 @@ from thoughtgate_proxy.core.approval import Approval
 from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.identity import Identity
+from thoughtgate_proxy.listeners.approvals_page import ApprovalsPage
 from thoughtgate_proxy.process_settings import ProcessSettings
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.waiting.service import Waiting
@@ -27,9 +28,11 @@ class Approving:
         record: Record,
         who: Identity,
         gate: Callable[[], Gatekeeper],
+        page: ApprovalsPage,
     ) -> None:
         """`gate` gives the configuration in force."""
         self._settings, self._record, self._who, self._gate = settings, record, who, gate
+        self._page = page
         self._starting: asyncio.Task[None] | None = None
         self.desk: Desk | None = None
         """None as long as no configuration had a workflow."""
@@ -77,8 +80,10 @@ class Approving:
             await self._starting
             await self.desk.finished()
 
-    def _asking(self, adapter: Adapter, docket: Docket) -> Asking:  # noqa: ARG002  see below
+    def _asking(self, adapter: Adapter, docket: Docket) -> Asking:
         """The adapter of that name. The only place where adapters are registered."""
+        if adapter is Adapter.PAGE:
+            return self._page.asking(docket)
         return _Nobody(adapter)
 
 

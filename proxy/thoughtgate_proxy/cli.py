@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thoughtgate_proxy import explain
+from thoughtgate_proxy import approvals_shell, explain
+from thoughtgate_proxy.approvals import tokens
 from thoughtgate_proxy.config_file import Loaded, load, load_text
 from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
 
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
         return _explain(options, environ)
     if options.command == "schema":
         return _schema()
+    if options.command == "approvals":
+        return approvals_shell.run(options)
     # Only now, as it brings the network's libraries, and `check` is to answer at once.
     from thoughtgate_proxy.app import run  # noqa: PLC0415
 
@@ -80,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_options(
         commands.add_parser("explain", help="say what would become of a call, and why, offline")
     )
+    approvals_shell.add_options(
+        commands.add_parser("approvals", help="decide what waits on a pod's approvals page")
+    )
     commands.add_parser("schema", help="print the configuration's JSON Schema, for editors")
     return parser
 
@@ -117,8 +123,25 @@ def _check(file: str, environ: Mapping[str, str] | None) -> int:
     if loaded is None:
         return 1
     _warn(loaded.warnings)
+    mistakes = _approvers(file, loaded.config, environ)
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
     print(summary(loaded))
-    return 0
+    return 1 if mistakes else 0
+
+
+def _approvers(file: str, config: Config, environ: Mapping[str, str] | None) -> list[Mistake]:
+    """What keeps the page's approvers from deciding, as far as it can be known here."""
+    if environ is None:
+        return []
+    path = tokens.place(environ)
+    wrong = tokens.mistakes(config.approval, path)
+    if wrong and "THOUGHTGATE_APPROVER_TOKENS" not in environ and not path.exists():
+        # Only the pod has the Secret.
+        return []
+    names = frozenset(approver.name for approver in tokens.read(path).approvers)
+    _warn([Mistake(file, None, *told) for told in tokens.without_token(config.approval, names)])
+    return [Mistake(file, None, *told) for told in wrong]
 
 
 def _warn(warnings: Sequence[Mistake]) -> None:

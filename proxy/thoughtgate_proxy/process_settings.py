@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from thoughtgate_proxy.approvals import tokens
 from thoughtgate_proxy.telemetry.log import Level
 from thoughtgate_proxy.upstream import forward_proxy
 
@@ -30,6 +31,7 @@ class ProcessSettings:
     bind: tuple[str, ...]
     labels: Path
     state_dir: Path
+    approver_tokens: Path
     log_level: Level
     grace: float
     pod: str | None
@@ -74,6 +76,7 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         bind=bind,
         labels=Path(environ.get("THOUGHTGATE_LABELS") or "/etc/podinfo/labels"),
         state_dir=_state_dir(environ),
+        approver_tokens=tokens.place(environ),
         log_level=Level[level],
         grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
         pod=environ.get("POD_NAME") or None,

@@ -15,6 +15,8 @@ from tests.fakes.mcp_server import FakeMcpServer
 from tests.proxy.wire import Reply, ask, get
 
 Line = dict[str, Any]
+APPROVER = "approver-5f0c2f9b1e7d4a68"
+"""The token of `anna`, who may decide on the page."""
 COMMAND = Path(sys.executable).with_name("thoughtgate-proxy")
 
 RULES = """
@@ -107,7 +109,9 @@ async def spawned(
         "THOUGHTGATE_BIND": "127.0.0.1",
         "THOUGHTGATE_STATE_DIR": str(folder),
         "THOUGHTGATE_LABELS": str(folder / "labels"),
+        "THOUGHTGATE_APPROVER_TOKENS": str(folder / "approver-tokens"),
     }
+    (folder / "approver-tokens").write_text(f"anna:{APPROVER}\n")
     process = await asyncio.create_subprocess_exec(
         *command, "run", "--config", str(path), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -136,3 +136,28 @@ def test_apart_from_the_pod_files_beside_are_read(tmp_path: Path) -> None:
     result = check_apart(text, tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("a.cedar:1:")
+
+
+PAGED = b"""schema: 1
+sources: [{id: up, url: "http://127.0.0.1:9"}]
+governance: {defaults: {action: approve}}
+approval: {default: {adapter: page, approvers: [anna, zoe]}}
+"""
+
+
+def test_the_pages_tokens_are_checked_where_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, tokens = tmp_path / "c.yaml", tmp_path / "tokens"
+    path.write_bytes(PAGED)
+    # Outside of the pod nobody knows.
+    assert main(["check", str(path)], {}) == 0
+    assert capsys.readouterr().err == ""
+    environ = {"THOUGHTGATE_APPROVER_TOKENS": str(tokens)}
+    assert main(["check", str(path)], environ) == 1
+    assert f"approval.default.adapter: the page needs `{tokens}`" in capsys.readouterr().err
+    assert main(["check", "--apart", str(path)], environ) == 0
+    tokens.write_text("anna:5f0c2f9b1e7d4a68b2c1\n")
+    capsys.readouterr()
+    assert main(["check", str(path)], environ) == 0
+    assert "approval.default.approvers: `zoe` has no token" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""`thoughtgate-proxy approvals`: the page from a shell."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.awaiting import run
+from tests.proxy.approvals.serving import ANNA, BEN, Served, served
+from tests.proxy.running import COMMAND
+from thoughtgate_proxy.core.approval import State, Step
+from thoughtgate_proxy.core.config.values import Adapter, Workflow
+
+
+class Done:
+    """A command that has ended."""
+
+    def __init__(self, code: int, out: bytes, err: bytes) -> None:
+        self.code, self.out, self.err = code, out.decode(), err.decode()
+
+    @property
+    def json(self) -> Any:
+        """What it printed."""
+        return json.loads(self.out)
+
+
+async def shell(
+    world: Served, folder: Path, *arguments: str, token: str = ANNA, url: str | None = None
+) -> Done:
+    """Run the command as a person does."""
+    (folder / "token").write_text(f"{token}\n")
+    options = ("--url", url or world.url, "--token-file", str(folder / "token"))
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "approvals", arguments[0], *options, *arguments[1:],
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "http_proxy": "http://127.0.0.1:9"},
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert b"Traceback" not in err, err.decode()
+    return Done(process.returncode or 0, out, err)
+
+
+@run
+async def test_what_waits_is_a_table(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        assert (await shell(world, tmp_path, "list")).out == "nothing waits for a decision\n"
+        item = await world.docket.open(lasts=125)
+        ended = await world.docket.open("drop_table", required=2)
+        await world.docket.step(ended.id, Step.EXPIRE)
+        table = (await shell(world, tmp_path, "list")).out.splitlines()
+        everything = (await shell(world, tmp_path, "list", "--all")).out
+    assert table[0].split() == ["ID", "STATE", "LEFT", "APPROVALS", "SOURCE", "NAME"]
+    assert table[1].split() == [
+        item.id[:11], "pending", "2m05s", "0", "of", "1", "upstream", "delete_user",
+    ]  # fmt: skip
+    assert len(table) == 2
+    assert "expired  -" in everything
+    assert "drop_table" in everything
+
+
+@run
+async def test_ids_are_as_long_as_they_need_to_be(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        for last in "12":
+            await world.docket.open(id=f"tg_0000000000000000{last}")
+        table = (await shell(world, tmp_path, "list")).out.splitlines()
+        assert [line.split()[0] for line in table[1:]] == [
+            "tg_00000000000000001", "tg_00000000000000002",
+        ]  # fmt: skip
+        both = await shell(world, tmp_path, "approve", "tg_0000")
+        assert (both.code, "begins 2 ids" in both.err) == (1, True)
+        short = await shell(world, tmp_path, "approve", "tg_0")
+        assert (short.code, "at least 6 characters" in short.err) == (1, True)
+        assert world.docket.votes == []
+
+
+@run
+async def test_one_request_is_shown_whole(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, redact_fields=("pin",))
+        item = await world.docket.open("pay", {"to": "x" * 5000, "pin": "4711"})
+        done = await shell(world, tmp_path, "show", item.id[:12])
+    assert done.code == 0
+    for text in (
+        item.id, "x" * 5000, item.call.principal, "my-namespace", "my-agent-7f9c4",
+        item.asked.reason, item.asked.correlation, item.call.digest, "0 of 1",
+        "redacted, and sent all the same: pin", "  | Deletes a user for good.",
+        "you:         may approve or reject",
+    ):  # fmt: skip
+        assert text in done.out
+    assert "4711" not in done.out
+
+
+@run
+async def test_strangers_words_cannot_forge_the_terminal(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        await world.docket.open(
+            "\x1b[2Jtool\r\u202e",
+            {"a": "\x1b]0;title\x07", "b": "one\nstate:       approved"},
+            description="harmless\nstate:       approved\x9b31m",
+        )
+        (item,) = world.docket.kept.values()
+        shown = await shell(world, tmp_path, "show", item.id)
+        listed = await shell(world, tmp_path, "list")
+        raw = await shell(world, tmp_path, "show", item.id, "--json")
+        wrong = await shell(world, tmp_path, "show", "\x1b[2Jnobody")
+    for done in (shown, listed, raw, wrong):
+        text = done.out + done.err
+        assert all(character.isprintable() or character == "\n" for character in text), text
+    assert [line for line in shown.out.splitlines() if line.startswith("state:")] == [
+        "state:       pending"
+    ]
+
+
+@run
+async def test_a_request_is_approved_and_another_rejected(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        first, second = await world.docket.open(), await world.docket.open("drop_table")
+        done = await shell(world, tmp_path, "approve", first.id)
+        assert (done.code, done.out) == (0, f"approved delete_user ({first.id})\n")
+        done = await shell(world, tmp_path, "reject", second.id[:8], "--reason", "not today")
+        assert (done.code, done.out) == (0, f"rejected drop_table ({second.id})\n")
+    kept = world.docket.kept
+    assert (kept[first.id].state, kept[second.id].state) == (State.APPROVED, State.REJECTED)
+    assert kept[second.id].reason == "not today"
+    assert [vote.approver for vote in world.docket.votes] == ["anna", "anna"]
+
+
+@run
+async def test_two_people_approve_together(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        world.docket.workflows["default"] = Workflow(
+            adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
+        )
+        item = await world.docket.open(required=2)
+        done = await shell(world, tmp_path, "approve", item.id)
+        assert done.out.endswith("; 1 more must approve\n")
+        done = await shell(world, tmp_path, "approve", item.id, "--json", token=BEN)
+    assert done.json["state"] == "approved"
+
+
+@run
+async def test_what_is_refused_is_said_and_exits_1(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        item = await world.docket.open()
+        for arguments, token, words in (
+            (("approve", "tg_none"), ANNA, "waits for a decision"),
+            (("show", "tg_none"), ANNA, "no request `tg_none`"),
+            (("list",), "nobodys-token-00000000", "no approver's token"),
+            (("reject", item.id, "--reason", "x" * 1001), ANNA, "length <= 1000"),
+        ):
+            done = await shell(world, tmp_path, *arguments, token=token)
+            assert done.code == 1
+            assert words in done.err, done.err
+            assert len(done.err.splitlines()) == 1
+            assert done.out == ""
+        await world.docket.step(item.id, Step.EXPIRE)
+        assert (await shell(world, tmp_path, "approve", item.id)).code == 1
+
+
+@run
+async def test_nobody_there_exits_3(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+    async with served(tmp_path) as world:
+        done = await shell(world, tmp_path, "list", url=f"http://127.0.0.1:{port}")
+    assert done.code == 3
+    assert "port-forward" in done.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example:7468", "https://localhost:7468", "localhost:7468",
+        "http://localhost@evil.example", "http://localhost:7468/x", "http://localhost:99999",
+    ],
+)  # fmt: skip
+def test_the_token_is_sent_nowhere_but_through_a_port_forward(tmp_path: Path, url: str) -> None:
+    (tmp_path / "token").write_text(ANNA)
+    done = subprocess.run(
+        [COMMAND, "approvals", "list", "--url", url, "--token-file", str(tmp_path / "token")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "http://localhost:PORT" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "two words", "bell\x07", "line\nline"])
+def test_a_token_file_holds_one_token(tmp_path: Path, content: str) -> None:
+    (tmp_path / "token").write_text(content)
+    for file in (str(tmp_path / "token"), str(tmp_path / "none")):
+        done = subprocess.run(
+            [COMMAND, "approvals", "list", "--token-file", file],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "--token-file" in done.stderr
+        assert content.strip()[:4] not in done.stderr or not content.strip()
+
+
+def test_it_starts_without_the_gates_libraries() -> None:
+    code = (
+        "import sys; from thoughtgate_proxy.cli import main\n"
+        "try: main(['approvals', 'list', '--token-file', '/none'], {})\n"
+        "finally: print([m for m in ('aiohttp', 'asyncio', 'sqlite3', 'uvloop') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
