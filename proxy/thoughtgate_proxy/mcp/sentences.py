@@ -78,9 +78,9 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
             )
         case Ending.RULED_OUT:
             return RULES_CHANGED, (
-                f"{subject} was approved{_by(approval)}, but was not sent: the rules have changed "
-                f"since{_because(approval)}. Asking again will not help: do without this call, or "
-                "tell the user."
+                f"{_whatever_approved(approval, subject)} was not sent: the rules have changed "
+                f"since it was asked for{_because(approval)}. Asking again will not help: do "
+                "without this call, or tell the user."
             )
         case Ending.NOT_TOLD:
             return NO_APPROVER, (
@@ -222,6 +222,12 @@ def _until(approval: Approval) -> float:
 
 def _by(approval: Approval) -> str:
     return f" (by {', '.join(approval.approvers)})" if approval.approvers else ""
+
+
+def _whatever_approved(approval: Approval, subject: str) -> str:
+    if approval.valid_until is None:
+        return subject
+    return f"{subject} was approved{_by(approval)}, but"
 
 
 def _because(approval: Approval) -> str:

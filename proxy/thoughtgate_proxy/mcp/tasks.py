@@ -109,6 +109,12 @@ def as_working(task: Task) -> Task:
     return replace(task, status=Status.WORKING, message=text, response=None, asked=None)
 
 
+def as_asking(task: Task) -> Task:
+    """The same, while its server asks its client: 2025-11-25 tells that by `tasks/result`."""
+    text = "the server asks something in mid-call: ask for `tasks/result`"
+    return replace(task, status=Status.INPUT_REQUIRED, message=text)
+
+
 def renamed(told: bytes, theirs: str, ours: str) -> bytes:
     """What a server tells of its task `theirs`, which the client knows as `ours`."""
     if raw.value(told, "result", "taskId") != theirs:

@@ -61,6 +61,11 @@ class Carrier:
             raise ReplyCut("the server's reply ended before its response")
         return self.response if len(self.response) <= _KEPT else None
 
+    @property
+    def asks(self) -> bool:
+        """Whether the server has asked its client something that nobody has taken."""
+        return any("id" in message for message in self._messages)
+
     def take(self) -> list[raw.Raws]:
         """The server's messages that have come since, without its response."""
         taken = list(self._messages)

@@ -1,7 +1,7 @@
 """Gate 4 as a client meets it: requests that wait for a human, in the way that each one can."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -17,7 +17,7 @@ from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.http import HttpReply
 from thoughtgate_proxy.core.identity import Identity
-from thoughtgate_proxy.core.message import Notification, Request
+from thoughtgate_proxy.core.message import Notification, Request, Target
 from thoughtgate_proxy.mcp import (
     answers,
     capabilities,
@@ -86,7 +86,8 @@ class Waiting:
                 return self._leg(arrival, decisions, state)
             approval = await self._desk.find(state.approval) if state is not None else None
             if approval is None:
-                call = self._call(arrival, kind)
+                pairs = zip(request.targets, decisions, strict=True)
+                call = self._call(arrival, kind, [t for t, d in pairs if not d.goes_on])
                 asked = self._asked(arrival, held, workflow, correlation, trace)
                 approval = await self._desk.open(call, asked, workflow)
         except Forged as error:
@@ -216,7 +217,8 @@ class Waiting:
             body=body, credential=arrival.credential,
         )  # fmt: skip
 
-    def _call(self, arrival: Arrival, kind: Manner) -> Call:
+    def _call(self, arrival: Arrival, kind: Manner, targets: Sequence[Target]) -> Call:
+        """What is to be approved; `targets` are those parts of it that are held."""
         request, body = arrival.request, arrival.body
         if kind is Manner.LEGACY_TASK:
             # The task is ours. A server without tasks must not care (2025-11-25, "Task Support and
@@ -224,7 +226,7 @@ class Waiting:
             body = _without(body, "task")
         if str(request.params.get("requestState", "")).startswith(binding.OUR_STATE):
             body = _without(body, "requestState")
-        first, more = request.targets[0], len(request.targets) - 1
+        first, more = targets[0], len(targets) - 1
         return Call(
             principal=self._who.agent,
             source=arrival.source.id,

@@ -177,6 +177,9 @@ class TaskService:
             return tasks.as_cancelled(told)
         if approval.id in self._answering:
             return tasks.as_working(told)
+        sending = self._shared.sending.get(approval.id)
+        if sending is not None and sending.asks and not to.modern:
+            return tasks.as_asking(told)
         return told
 
     async def _mine(self, arrival: Arrival, named: object) -> Approval | None:

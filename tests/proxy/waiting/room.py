@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tests.awaiting import soon, within
+from tests.awaiting import soon
 from tests.fakes.mcp_server import FakeMcpServer
 from tests.proxy.approvals.desks import ManualClock, World
 from tests.proxy.gates import AGENT
 from tests.proxy.wire import Reply, Wire, ask, connected, post
+from thoughtgate_proxy.approvals.adapter import CannotAsk
 from thoughtgate_proxy.core.approval import Approval, State, Verdict
 from thoughtgate_proxy.core.identity import from_words
 from thoughtgate_proxy.core.message import PROTOCOL_VERSION
@@ -139,6 +140,12 @@ class Room(World):
         """The only request, once it is in that state."""
         return await self.comes_to(self.only.id, state)
 
+    def refuse_to_ask(self, reason: str) -> None:
+        """From now on the humans cannot be told."""
+        self.cannot = CannotAsk(reason, "test")
+        for humans in self.humans.values():
+            humans.cannot = self.cannot
+
     async def send(self, body: bytes, *lines: str) -> Reply:
         """A request on a connection of its own."""
         return await ask(self.port, post(body, *lines))
@@ -204,6 +211,12 @@ async def held(port: int, body: bytes, *lines: str) -> AsyncIterator[Stream]:
         yield stream
 
 
+async def answer_to(gate: Room, body: bytes) -> Any:
+    """What comes of a held call in the end."""
+    async with held(gate.port, body, LEGACY) as stream:
+        return await stream.message()
+
+
 def modern(method: str, id: int = 1, tasks: bool = False, **params: Any) -> bytes:
     """A request of revision 2026-07-28."""
     able: dict[str, Any] = {"extensions": {TASKS_EXTENSION: {}}} if tasks else {}
@@ -222,4 +235,6 @@ def text_of(message: Any) -> str:
     return str(content["text"])
 
 
-__all__ = ["LEGACY", "MODERN", "Room", "held", "legacy", "modern", "room", "text_of", "within"]
+def decision(message: Any) -> Any:
+    """The facts in a result of ours."""
+    return message["result"]["_meta"]["io.thoughtgate/decision"]
