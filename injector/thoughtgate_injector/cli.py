@@ -8,7 +8,11 @@ from pathlib import Path
 
 from thoughtgate_injector import offline_cli, settings_source
 from thoughtgate_injector.core import names
+from thoughtgate_injector.core.census import State
 from thoughtgate_injector.core.refusal import Refusal
+
+_EVICTED = (State.MISSING.value, State.OUTDATED.value)
+_EVICTION_INTERVAL = 30.0  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +41,43 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=int, default=names.WEBHOOK_PORT, help="for reviews, over TLS")
     _add_health_port(run)
     run.set_defaults(run=_run)
+
+    watch = commands.add_parser(
+        "watch",
+        help="look for opted-in pods without the sidecar, or with an old one",
+        description=_watch.__doc__,
+    )
+    _add_settings(watch)
+    _add_health_port(watch)
+    watch.add_argument(
+        "--evict",
+        choices=sorted(_EVICTED),
+        action="append",
+        default=[],
+        help="evict pods of controllers that are so; may be given again (default: none)",
+    )
+    watch.add_argument(
+        "--eviction-interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=_EVICTION_INTERVAL,
+        help="between two evictions (default: %(default)s)",
+    )
+    watch.set_defaults(run=_watch)
+
+    outdated = commands.add_parser(
+        "outdated",
+        help="list the workloads to restart, as commands of kubectl",
+        description=_outdated.__doc__,
+    )
+    outdated.add_argument(
+        "--settings",
+        metavar="PATH",
+        type=Path,
+        help="the operator's settings (default: their ConfigMap in the cluster)",
+    )
+    outdated.add_argument("--context", metavar="NAME", help="of the kubeconfig")
+    outdated.set_defaults(run=_outdated)
     offline_cli.add_commands(commands)
     return parser
 
@@ -66,6 +107,38 @@ def _run(chosen: argparse.Namespace) -> int:
     if isinstance(found, Refusal):
         return offline_cli.fail(found.reasons)
     return app.run(found, port=chosen.port, health_port=chosen.health_port)
+
+
+def _watch(chosen: argparse.Namespace) -> int:
+    """Watch all pods until SIGTERM; say in events and metrics which ones are not as they ask."""
+    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+
+    found = settings_source.load(chosen.settings)
+    if isinstance(found, Refusal):
+        return offline_cli.fail(found.reasons)
+    return watchdog_app.run(
+        found,
+        evict=frozenset(State(name) for name in chosen.evict),
+        interval=chosen.eviction_interval,
+        health_port=chosen.health_port,
+    )
+
+
+def _outdated(chosen: argparse.Namespace) -> int:
+    """Print a command for each workload whose pods have no sidecar, or not today's."""
+    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+
+    found = settings_source.load(chosen.settings) if chosen.settings is not None else None
+    if isinstance(found, Refusal):
+        return offline_cli.fail(found.reasons)
+    return watchdog_app.outdated(found, chosen.context)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
 
 
 if __name__ == "__main__":

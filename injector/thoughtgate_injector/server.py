@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -29,6 +29,13 @@ class Reply:
 
 
 Answer = Callable[[bytes], Awaitable[Reply]]
+
+
+class Probed(Protocol):
+    """What the probes ask."""
+
+    def missing(self) -> list[str]:
+        """Name what is missing; nothing is missing from what is ready."""
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ async def reviews(
 
 @contextlib.asynccontextmanager
 async def probes(
-    host: str | None, port: int, health: Health, metrics: Callable[[], bytes]
+    host: str | None, port: int, health: Probed, metrics: Callable[[], bytes]
 ) -> AsyncIterator[int]:
     """Serve `/livez`, `/readyz` and `/metrics`; gives the port."""
 
@@ -142,7 +149,7 @@ async def _handle(request: web.Request, answers: Mapping[str, Answer]) -> web.Re
     return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
 
 
-def _probe(path: str, health: Health, metrics: Callable[[], bytes]) -> web.Response:
+def _probe(path: str, health: Probed, metrics: Callable[[], bytes]) -> web.Response:
     if path == "/livez":
         return _words(HTTPStatus.OK, "ok")
     if path == "/readyz":

@@ -67,6 +67,7 @@ DEFAULT_GRACE_SECONDS: Final = 30
 # The injector's own things in the cluster; manifests/ holds the same names.
 NAMESPACE: Final = "thoughtgate-system"
 INJECTOR: Final = "thoughtgate-injector"
+WATCHDOG: Final = "thoughtgate-watchdog"
 CA_SECRET: Final = "thoughtgate-injector-ca"  # noqa: S105 - a name
 WEBHOOK_PORT: Final = 8443
 HEALTH_PORT: Final = 8081
