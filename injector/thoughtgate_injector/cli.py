@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--settings",
         metavar="PATH",
         type=Path,
-        help="the operator's settings (default: their ConfigMap in the cluster)",
+        help="the operator's settings (default: as mounted, else their ConfigMap in the cluster)",
     )
     outdated.add_argument("--context", metavar="NAME", help="of the kubeconfig")
     outdated.set_defaults(run=_outdated)
@@ -128,7 +128,9 @@ def _outdated(chosen: argparse.Namespace) -> int:
     """Print a command for each workload whose pods have no sidecar, or not today's."""
     from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
 
-    found = settings_source.load(chosen.settings) if chosen.settings is not None else None
+    mounted = Path(names.SETTINGS_DIR)
+    path = chosen.settings or (mounted if mounted.is_dir() else None)
+    found = settings_source.load(path) if path is not None else None
     if isinstance(found, Refusal):
         return offline_cli.fail(found.reasons)
     return watchdog_app.outdated(found, chosen.context)

@@ -64,18 +64,19 @@ class Trust:
 
     async def keep(self) -> None:
         """Renew and repair for ever."""
-        placed = False
         while True:
+            pause = INTERVAL
             try:
                 await self._look()
             except (ClusterError, UnusableAuthorityError) as error:
+                # Soon again: a webhook that was taken away and comes back refuses until then.
+                pause = _RETRY
                 # What is served goes on being served: the leaf has days left.
                 logger.warning("trust is not renewed: %s", error)
                 self.told(str(error))
             else:
-                placed = True
                 self.told(None)
-            await asyncio.sleep(INTERVAL if placed else _RETRY)
+            await asyncio.sleep(pause)
 
     async def _look(self) -> None:
         try:

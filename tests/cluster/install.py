@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -13,19 +14,28 @@ NAMESPACE = "thoughtgate-system"
 MANIFESTS = images.ROOT / "manifests"
 
 
-def install(cluster: Cluster) -> None:
-    """Apply the manifests through an overlay that names our images; wait until they serve."""
+def install(cluster: Cluster, *components: str, arguments: Sequence[str] = ()) -> None:
+    """Apply the manifests through an overlay that names our images; wait until they serve.
+
+    `arguments` are more of the watchdog's.
+    """
     proxy, injector = cluster.project_image("proxy"), cluster.project_image("injector")
     with tempfile.TemporaryDirectory(prefix="thoughtgate-overlay-") as folder:
         (Path(folder) / "kustomization.yaml").write_text(
-            yaml.safe_dump(overlay(Path(folder), proxy, injector))
+            yaml.safe_dump(overlay(Path(folder), proxy, injector, components, arguments))
         )
         cluster.kubectl("apply", "-k", folder)
     rollout = ("rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s")
     cluster.kubectl(*rollout, limit=130)
 
 
-def overlay(folder: Path, proxy: str, injector: str) -> dict[str, object]:
+def overlay(
+    folder: Path,
+    proxy: str,
+    injector: str,
+    components: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+) -> dict[str, object]:
     """What somebody with a private registry would write."""
     name, tag = injector.rsplit(":", 1)
     manifests = os.path.relpath(MANIFESTS, folder.resolve())
@@ -34,8 +44,20 @@ def overlay(folder: Path, proxy: str, injector: str) -> dict[str, object]:
         "images": [
             {"name": "ghcr.io/thoughtgate/thoughtgate-injector", "newName": name, "newTag": tag}
         ],
-        "patches": [{"patch": yaml.safe_dump(settings({"sidecar.images": proxy}))}],
+        "components": [f"{manifests}/components/{component}" for component in components],
+        "patches": [
+            {"patch": yaml.safe_dump(settings({"sidecar.images": proxy}))},
+            *(_argument(each) for each in arguments),
+        ],
         "transformers": [f"{manifests}/settings"],
+    }
+
+
+def _argument(argument: str) -> dict[str, object]:
+    path = "/spec/template/spec/containers/0/args/-"
+    return {
+        "target": {"kind": "Deployment", "name": "thoughtgate-watchdog"},
+        "patch": yaml.safe_dump([{"op": "add", "path": path, "value": argument}]),
     }
 
 

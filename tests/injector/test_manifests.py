@@ -1,5 +1,6 @@
 """The manifests say what the code says, and give no right that it does not need."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,8 +26,11 @@ def objects() -> list[Object]:
     return found
 
 
-def one(kind: str) -> Object:
+def one(kind: str, name: str | None = None) -> Object:
+    """The only one of its kind; of those that the watchdog has too, the injector's."""
     found = [each for each in objects() if each["kind"] == kind]
+    if len(found) > 1:
+        found = [each for each in found if each["metadata"]["name"] == (name or names.INJECTOR)]
     assert len(found) == 1
     return found[0]
 
@@ -164,7 +168,54 @@ def test_the_rights_are_the_least() -> None:
             [names.INJECTOR],
             ["get", "patch"],
         ),
+        ("ClusterRole", ["namespaces", "pods"], None, ["list", "watch"]),
+        ("ClusterRole", ["events"], None, ["create"]),
+        ("ClusterRole", ["mutatingwebhookconfigurations"], [names.INJECTOR], ["get"]),
     ]
+
+
+def test_the_watchdog_is_one_with_the_injectors_image_settings_and_restrictions() -> None:
+    deployment, injector = one("Deployment", names.WATCHDOG), one("Deployment")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (
+        1,
+        "Recreate",
+    )
+    pod, other = (each["spec"]["template"]["spec"] for each in (deployment, injector))
+    container, other_container = pod["containers"][0], other["containers"][0]
+    assert container["args"] == ["watch"]
+    for key in ("image", "securityContext"):
+        assert container[key] == other_container[key]
+    assert pod["securityContext"] == other["securityContext"]
+    assert container["volumeMounts"][0] == other_container["volumeMounts"][0]
+    assert pod["serviceAccountName"] == names.WATCHDOG
+    annotations, others = (
+        each["spec"]["template"]["metadata"]["annotations"] for each in (deployment, injector)
+    )
+    assert annotations == others
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_the_watchdog_evicts_only_with_the_component_that_gives_it_the_right(
+    tmp_path: Path,
+) -> None:
+    manifests = os.path.relpath(MANIFESTS, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [manifests], "components": [f"{manifests}/components/evict"]})
+    )
+    rendered = subprocess.run(
+        ["kubectl", "kustomize", str(tmp_path)], capture_output=True, check=True, timeout=60
+    ).stdout
+    found = {
+        (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(rendered)
+    }
+    deployment = found["Deployment", names.WATCHDOG]
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments == ["watch", "--evict=missing"]
+    assert found["ClusterRole", names.WATCHDOG]["rules"][-1] == {
+        "apiGroups": [""],
+        "resources": ["pods/eviction"],
+        "verbs": ["create"],
+    }
 
 
 def test_the_deployment_is_restricted_and_never_has_fewer_replicas() -> None:
