@@ -62,8 +62,9 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.requirements
 cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 	@$(BIN)/python -m tests.cluster
 
-golden: $(STAMP)  ## write the golden pods anew; read the difference before committing
+golden: $(STAMP)  ## write the golden pods and the PrometheusRule anew; read the difference
 	$(BIN)/python -m tests.injector.golden
+	$(BIN)/python -m tests.injector.monitoring
 
 lock: $(STAMP)  ## resolve the locked requirements anew
 	for extra in proxy injector examples bench dev; do \

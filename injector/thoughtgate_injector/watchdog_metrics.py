@@ -57,7 +57,8 @@ class WatchdogMetrics(Collector):
         pods = GaugeMetricFamily(
             "thoughtgate_watchdog_pods",
             "Opted-in pods that run, by how they stand",
-            labels=("namespace", "state"),
+            # Not `namespace`: that is the watchdog's own, from whoever scrapes it.
+            labels=("pod_namespace", "state"),
         )
         for (namespace, state), number in sorted(
             count.states.items(), key=lambda item: (item[0][0], item[0][1].value)

@@ -226,7 +226,7 @@ def test_numbers_are_by_namespace_state_version_and_image(fake: FakeLists) -> No
             await within(lambda: in_place in _metrics(watchdog), "the webhook")
             text = _metrics(watchdog)
             for state in ("current", "outdated", "missing"):
-                series = f'thoughtgate_watchdog_pods{{namespace="agents",state="{state}"}} 1.0'
+                series = f'thoughtgate_watchdog_pods{{pod_namespace="agents",state="{state}"}} 1.0'
                 assert series in text
             image = f'image="{names.SIDECAR_IMAGE}"'
             assert f'thoughtgate_watchdog_sidecars{{{image},version="0.0.9"}} 1.0' in text
