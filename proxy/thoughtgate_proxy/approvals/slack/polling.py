@@ -1,0 +1,200 @@
+"""Looks for decisions: reads the messages of all pending requests, as often as Slack lets us."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from thoughtgate_proxy.approvals.adapter import Docket
+from thoughtgate_proxy.approvals.slack.client import Client
+from thoughtgate_proxy.approvals.slack.people import People, Person
+from thoughtgate_proxy.approvals.slack.posted import Place, changed, reactions
+from thoughtgate_proxy.approvals.slack.reading import Posted, Reader
+from thoughtgate_proxy.approvals.slack.reporting import Reporter
+from thoughtgate_proxy.approvals.slack.trouble import SlackTrouble
+from thoughtgate_proxy.core.approval import Approval, NoSuchStep, State, Verdict, Vote
+from thoughtgate_proxy.core.config.values import Workflow
+
+_DOING: Final = "reading reactions"
+_MOST_REMEMBERED = 1_000
+
+Replace = Callable[[Approval, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often to look, in seconds.
+
+    A young request is looked at after `least`; then the pause grows with its age, as somebody who
+    did not answer in the first minute is not sitting before it, up to `most`. `last_look` is how
+    long before a request expires it is looked at for the last time.
+    """
+
+    least: float = 3.0
+    most: float = 30.0
+    last_look: float = 2.0
+    by_age: float = 0.1
+
+    def pause(self, pending: Sequence[Approval], now: float, pressure: float) -> float:
+        """Seconds between two looks, without jitter.
+
+        `now` is Unix time; `pressure` grows from 1 as Slack asks for pauses.
+        """
+        age = min((now - approval.opened for approval in pending), default=0.0)
+        return min(self.most, max(self.least, self.by_age * age) * pressure)
+
+    def last_chance(self, pending: Sequence[Approval], now: float) -> float:
+        """Seconds until some request must be looked at for the last time; infinite if none."""
+        left = (
+            approval.expires - self.last_look - now
+            for approval in pending
+            if approval.state is State.PENDING
+        )
+        return min((seconds for seconds in left if seconds > 0), default=math.inf)
+
+
+class Poller:
+    """Turns reactions into votes."""
+
+    def __init__(
+        self,
+        client: Client,
+        reader: Reader,
+        people: People,
+        docket: Docket,
+        reporter: Reporter,
+        replace: Replace,
+        *,
+        pace: Pace,
+        wall: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        """`replace` asks anew for a request whose message is not ours any more."""
+        self._client, self._reader, self._people = client, reader, people
+        self._docket, self._reporter, self._replace = docket, reporter, replace
+        self._pace, self._wall, self._random = pace, wall, random
+        self._asked = asyncio.Event()
+        self._pressure = 1.0
+        self._ignored: set[tuple[str, str]] = set()
+
+    def wake(self) -> None:
+        """Something new is pending."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Look, until cancelled."""
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
+        while True:
+            pending = self._pending()
+            self._asked.clear()
+            if not pending:
+                await self._asked.wait()
+                looked = loop.time()
+                continue
+            now = self._wall()
+            jitter = 0.8 + 0.4 * self._random()
+            due = looked + jitter * self._pace.pause(pending, now, self._pressure)
+            wait = min(due - loop.time(), self._pace.last_chance(pending, now))
+            if wait > 0 and await self._woken(wait):
+                continue
+            pauses = self._client.gates.pauses
+            await self.look()
+            looked = loop.time()
+            # Many pods share one limit: each that meets it gives way, and comes back slowly.
+            limited = self._client.gates.pauses > pauses
+            change = 2.0 if limited else 0.8
+            self._pressure = min(10.0, max(1.0, change * self._pressure))
+
+    async def _woken(self, seconds: float) -> bool:
+        """Wait; whether something new was asked before the time was over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def look(self) -> None:
+        """Read all pending messages once, and count what is new."""
+        channels: dict[str, list[tuple[Approval, Place]]] = {}
+        for approval in self._pending():
+            place = Place.read(approval.announced)
+            if place is not None:
+                channels.setdefault(place.channel, []).append((approval, place))
+        for channel, group in channels.items():
+            try:
+                await self._client.connect()
+                found = await self._reader.messages(channel, [place.ts for _, place in group])
+            except SlackTrouble as trouble:
+                self._reporter.trouble(_DOING, trouble)
+                continue
+            self._reporter.well(_DOING)
+            for approval, place in group:
+                await self._weigh(approval, place, found[place.ts])
+
+    def _pending(self) -> list[Approval]:
+        return [approval for approval in self._docket.pending() if approval.announced]
+
+    async def _weigh(self, approval: Approval, place: Place, message: Posted | None) -> None:
+        current = self._docket.find(approval.id)
+        if current is None or current.announced != approval.announced or current.state.final:
+            return
+        theirs = message is None or changed(message, place, self._client.me)
+        if current.state is State.PENDING and theirs:
+            await self._replace(current, "deleted" if message is None else "changed")
+            return
+        workflow = self._docket.workflow(current)
+        if workflow is None or message is None:
+            return
+        for given in reactions(message):
+            # Once it was approved only a rejection can matter: it is the safe side, and our own
+            # update has changed the message.
+            if given.verdict is Verdict.APPROVE and (theirs or current.state is not State.PENDING):
+                continue
+            for user in given.users:
+                known = {vote.approver for vote in current.votes if vote.verdict is given.verdict}
+                if user in known:
+                    continue
+                person = await self._approver(user, workflow, current)
+                if person is None:
+                    continue
+                voted = await self._vote(current, place, person, given.verdict)
+                if voted is None or voted.state is State.REJECTED:
+                    return
+                current = voted
+                if current.state is not State.PENDING:
+                    break
+
+    async def _approver(self, user: str, workflow: Workflow, approval: Approval) -> Person | None:
+        try:
+            person = await self._people.approver(user, workflow)
+        except SlackTrouble as trouble:
+            self._reporter.trouble("finding out who reacted", trouble)
+            return None
+        if person is None and (approval.id, user) not in self._ignored:
+            if len(self._ignored) >= _MOST_REMEMBERED:
+                self._ignored.clear()
+            self._ignored.add((approval.id, user))
+            self._reporter.event(
+                "a reaction does not count: its user may not decide",
+                approval=approval.id, user=user, workflow=approval.asked.workflow,
+            )  # fmt: skip
+        return person
+
+    async def _vote(
+        self, approval: Approval, place: Place, person: Person, verdict: Verdict
+    ) -> Approval | None:
+        """The approval with the vote; None if it came too late."""
+        reason = ""
+        if verdict is Verdict.REJECT:
+            try:
+                reason = await self._reader.reason(place.channel, place.ts, person.id)
+            except SlackTrouble as trouble:
+                self._reporter.trouble("reading a rejection's reason", trouble)
+        vote = Vote(person.id, person.name, verdict, self._wall(), reason)
+        try:
+            return await self._docket.vote(approval.id, vote)
+        except NoSuchStep:
+            return None

@@ -1,0 +1,116 @@
+"""Writes into each message what became of its request."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from thoughtgate_proxy.approvals.adapter import Docket
+from thoughtgate_proxy.approvals.slack import message
+from thoughtgate_proxy.approvals.slack.client import Client
+from thoughtgate_proxy.approvals.slack.posted import Place, changed
+from thoughtgate_proxy.approvals.slack.posting import Poster
+from thoughtgate_proxy.approvals.slack.reading import Reader
+from thoughtgate_proxy.approvals.slack.reporting import Reporter
+from thoughtgate_proxy.approvals.slack.trouble import RateLimited, Refused, Unreachable
+from thoughtgate_proxy.core.approval import Approval, State
+from thoughtgate_proxy.telemetry.log import Level
+
+_DOING: Final = "saying what became of a request"
+# A workspace can forbid that messages be changed after a while.
+_NO_LONGER = frozenset({"edit_window_closed", "cant_update_message"})
+
+
+class Teller:
+    """Of several changes in a row only the last is told; what fails is tried until it is told."""
+
+    def __init__(
+        self,
+        client: Client,
+        reader: Reader,
+        poster: Poster,
+        docket: Docket,
+        reporter: Reporter,
+        settle: float,
+    ) -> None:
+        """`settle` is how long, in seconds, a further change is awaited before one is told."""
+        self._client, self._reader, self._poster = client, reader, poster
+        self._docket, self._reporter, self._settle = docket, reporter, settle
+        self._changed: dict[str, Approval] = {}
+        self._news = asyncio.Event()
+
+    def tell(self, approval: Approval) -> None:
+        """Take note of a new state, or of one that was perhaps never told."""
+        place = Place.read(approval.announced)
+        if approval.state is State.PENDING or (place and place.says == approval.state.value):
+            return
+        if place is None and not self._poster.in_doubt(approval):
+            return
+        self._changed[approval.id] = approval
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tell, until cancelled."""
+        pause = self._settle
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(pause)
+            self._news.clear()
+            pause = self._settle
+            for id in list(self._changed):
+                approval = self._changed.pop(id)
+                try:
+                    await self._update(approval)
+                except (Unreachable, RateLimited) as trouble:
+                    self._reporter.trouble(_DOING, trouble)
+                    self._changed.setdefault(id, approval)
+                    self._news.set()
+                    pause = 10 * self._settle
+                    break
+                except Refused as refused:
+                    self._reporter.trouble(_DOING, refused)
+                else:
+                    self._reporter.well(_DOING)
+
+    async def _update(self, approval: Approval) -> None:
+        # It may have got a new place, or a new state, since.
+        approval = self._docket.find(approval.id) or approval
+        workflow = self._docket.workflow(approval)
+        place = Place.read(approval.announced)
+        if place is None and workflow is not None and workflow.channel is not None:
+            channel = await self._poster.channel(workflow.channel)
+            place = await self._poster.find(approval, channel)
+        if place is None or place.says == approval.state.value:
+            return
+        standing = () if approval.call.body else await self._standing(place)
+        said = await asyncio.to_thread(message.outcome, approval, workflow, standing)
+        try:
+            answer = await self._client.call(
+                "chat.update",
+                channel=place.channel,
+                ts=place.ts,
+                text=said.text,
+                blocks=list(said.blocks),
+            )
+        except Refused as refused:
+            if refused.error not in _NO_LONGER:
+                raise
+            answer = {"message": {}}
+            await self._client.call(
+                "chat.postMessage",
+                channel=place.channel,
+                thread_ts=place.ts,
+                text=said.text,
+                blocks=list(said.blocks[:1]),
+            )
+        told = place.saying(approval.state.value, answer.get("message") or {})
+        if approval.announced is not None:
+            await self._docket.announced(approval.id, str(told))
+        self._reporter.event(
+            "slack message updated", Level.DEBUG, approval=approval.id, state=approval.state.value
+        )
+
+    async def _standing(self, place: Place) -> Sequence[message.Block]:
+        found = (await self._reader.messages(place.channel, [place.ts]))[place.ts]
+        if found is None or changed(found, place, await self._client.connect()):
+            return ()
+        return found.get("blocks") or ()
