@@ -109,6 +109,7 @@ class _Process:
         )
         self._approving = Approving(
             self._settings,
+            self._environ,
             self._record,
             self._who,
             lambda: self._pipeline.in_force.gate,

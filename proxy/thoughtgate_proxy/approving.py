@@ -2,12 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import assert_never
 
-from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk, Docket
+from thoughtgate_proxy.approvals.adapter import Asking, Docket
 from thoughtgate_proxy.approvals.clock import SystemClock
 from thoughtgate_proxy.approvals.desk import Desk
-from thoughtgate_proxy.core.approval import Approval
+from thoughtgate_proxy.approvals.slack.adapter import Slack
+from thoughtgate_proxy.approvals.slack.client import Account
 from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.identity import Identity
@@ -25,13 +29,15 @@ class Approving:
     def __init__(
         self,
         settings: ProcessSettings,
+        environ: Mapping[str, str],
         record: Record,
         who: Identity,
         gate: Callable[[], Gatekeeper],
         page: ApprovalsPage,
     ) -> None:
         """`gate` gives the configuration in force."""
-        self._settings, self._record, self._who, self._gate = settings, record, who, gate
+        self._settings, self._environ = settings, environ
+        self._record, self._who, self._gate = record, who, gate
         self._page = page
         self._starting: asyncio.Task[None] | None = None
         self.desk: Desk | None = None
@@ -82,29 +88,19 @@ class Approving:
 
     def _asking(self, adapter: Adapter, docket: Docket) -> Asking:
         """The adapter of that name. The only place where adapters are registered."""
-        if adapter is Adapter.PAGE:
-            return self._page.asking(docket)
-        return _Nobody(adapter)
+        match adapter:
+            case Adapter.PAGE:
+                return self._page.asking(docket)
+            case Adapter.SLACK:
+                settings = self._settings
+                account = Account(settings.slack_token, settings.slack_api_url, self._environ)
+                return Slack(
+                    docket, account, self._record.log, self._record.metrics,
+                    wall=time.time, now=time.monotonic, random=random.random,
+                )  # fmt: skip
+            case _:
+                assert_never(adapter)
 
 
 def _nonce() -> str:
     return os.urandom(16).hex()
-
-
-class _Nobody:
-    """Stands for an adapter that this version does not have."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-
-    async def ask(self, approval: Approval) -> str:  # noqa: ARG002  nobody hears of it
-        """Nobody is there. Raises `CannotAsk`."""
-        said = f"the adapter `{self._adapter.value}` is not there yet in this version"
-        raise CannotAsk(said, "no_adapter")
-
-    async def tell(self, approval: Approval) -> None:
-        """Nobody is there."""
-
-    async def run(self) -> None:
-        """Wait to be cancelled."""
-        await asyncio.Event().wait()

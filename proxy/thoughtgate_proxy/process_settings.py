@@ -2,15 +2,17 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from thoughtgate_proxy.approvals import tokens
+from thoughtgate_proxy.core.config.scalars import UnreadableError, url
 from thoughtgate_proxy.telemetry.log import Level
 from thoughtgate_proxy.upstream import forward_proxy
 
 LOOPBACK = ("127.0.0.1", "::1")
 _STATE_DIR = Path("/var/lib/thoughtgate")
+_SLACK_API_URL = "https://slack.com/api/"
 
 
 class SettingsRefused(Exception):
@@ -36,6 +38,9 @@ class ProcessSettings:
     grace: float
     pod: str | None
     namespace: str | None
+    slack_api_url: str
+    slack_token: str = field(repr=False)
+    """The bot's, "" if there is none."""
 
     @property
     def loopback_only(self) -> bool:
@@ -69,6 +74,12 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         forward_proxy.named(environ)
     except forward_proxy.ProxyWrong as error:
         mistakes.append(str(error))
+    slack_api_url = environ.get("THOUGHTGATE_SLACK_API_URL", "").strip() or _SLACK_API_URL
+    try:
+        url(slack_api_url)
+    except UnreadableError as error:
+        found = ascii(slack_api_url[:100])[1:-1]
+        mistakes.append(f"THOUGHTGATE_SLACK_API_URL: `{found}`, allowed is {error}")
     settings = ProcessSettings(
         outbound_port=whole("THOUGHTGATE_OUTBOUND_PORT", 7467, 65535),
         inbound_port=whole("THOUGHTGATE_INBOUND_PORT", 7468, 65535),
@@ -81,6 +92,8 @@ def read(environ: Mapping[str, str]) -> ProcessSettings:
         grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
         pod=environ.get("POD_NAME") or None,
         namespace=environ.get("POD_NAMESPACE") or None,
+        slack_api_url=slack_api_url,
+        slack_token=environ.get("THOUGHTGATE_SLACK_BOT_TOKEN", "").strip(),
     )
     if mistakes:
         raise SettingsRefused(mistakes)

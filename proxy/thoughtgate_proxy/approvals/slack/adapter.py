@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from thoughtgate_proxy.approvals.adapter import CannotAsk, Docket
+from thoughtgate_proxy.approvals.adapter import CannotAsk, Docket, StoreUnavailable
 from thoughtgate_proxy.approvals.slack import message
 from thoughtgate_proxy.approvals.slack.client import Account, Client
 from thoughtgate_proxy.approvals.slack.people import People
@@ -103,13 +103,19 @@ class Slack:
         finally:
             await self._client.close()
 
-    async def _post(self, approval: Approval, workflow: Workflow, note: str = "") -> Place:
+    async def _post(
+        self,
+        approval: Approval,
+        workflow: Workflow,
+        note: str = "",
+        in_place_of: str | None = None,
+    ) -> Place:
         until = asyncio.get_running_loop().time() + self._ask_seconds
         # Arguments of a megabyte take a while to write out.
         asked = await asyncio.to_thread(message.asking, approval, workflow, note)
-        return await self._poster.post(approval, workflow, asked, until)
+        return await self._poster.post(approval, workflow, asked, until, in_place_of)
 
-    async def _replace(self, approval: Approval, why: str) -> None:
+    async def _replace(self, approval: Approval, place: Place, why: str) -> None:
         """Ask anew, as the message that asked was `deleted` or `changed` by somebody else."""
         done = self._replaced.get(approval.id, 0)
         workflow = self._docket.workflow(approval)
@@ -125,9 +131,17 @@ class Slack:
         )
         note = f"An earlier message of this request was {why}; only this one counts."
         try:
-            place = await self._post(approval, workflow, note)
+            new = await self._post(approval, workflow, note, place.ts)
         except SlackTrouble as trouble:
             self._reporter.trouble("asking anew", trouble)
             self._replaced[approval.id] = done
             return
-        await self._docket.announced(approval.id, str(place))
+        try:
+            await self._docket.announced(approval.id, str(new))
+        except StoreUnavailable as error:
+            # The new message is found in the channel, and taken up, at the next look.
+            self._poster.doubt(approval)
+            self._reporter.event(
+                "the place of a new message could not be kept",
+                Level.WARNING, approval=approval.id, reason=str(error),
+            )  # fmt: skip

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 from thoughtgate_proxy.core import shown
-from thoughtgate_proxy.core.approval import Approval, State, Verdict
+from thoughtgate_proxy.core.approval import Approval, Ending, State, Verdict
 from thoughtgate_proxy.core.config.values import Kind, Workflow
 from thoughtgate_proxy.core.shown import Shown
 
@@ -34,6 +34,15 @@ _MENTIONS_A_BLOCK: Final = 100
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
 _NOUNS: Final = {Kind.TOOL: "tool", Kind.PROMPT: "prompt", Kind.RESOURCE: "resource"}
+
+_CANCELLED: Final = {
+    Ending.CANCELLED: " by its caller",
+    Ending.DISCONNECTED: ", as its caller left",
+    Ending.FROZEN: ": the configuration freezes all calls",
+    Ending.RECONFIGURED: ": the configuration is not what it was",
+    Ending.RULED_OUT: ": the rules, asked again before sending, said no",
+    Ending.NOT_TOLD: ": this message was taken as never posted, and nothing on it counts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +168,14 @@ def _became(approval: Approval) -> tuple[str, str]:
         case State.REJECTED:
             who = _people(approval, Verdict.REJECT)
             return "Rejected", f":x: *Rejected* by {who}, {when}. Nothing was sent."
-        case State.EXPIRED if len(approval.approvers) >= approval.required:
+        case State.EXPIRED if approval.enough:
             return "Expired", f"{approved} :hourglass: It was never used, and lapsed {ended}."
         case State.EXPIRED:
             count = f"{len(approval.approvers)} of {approval.required} approved"
             return "Timed out", f":hourglass: *Timed out* {ended}: {count}. Nothing was sent."
         case State.CANCELLED:
-            return "Cancelled", f":no_entry_sign: *Cancelled* {ended}. Nothing was sent."
+            why = "" if approval.ending is None else _CANCELLED.get(approval.ending, "")
+            return "Cancelled", f":no_entry_sign: *Cancelled*{why}, {ended}. Nothing was sent."
         case _:
             assert_never(approval.state)
 

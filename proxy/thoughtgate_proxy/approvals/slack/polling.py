@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thoughtgate_proxy.approvals.adapter import Docket
+from thoughtgate_proxy.approvals.adapter import Docket, StoreUnavailable
 from thoughtgate_proxy.approvals.slack.client import Client
 from thoughtgate_proxy.approvals.slack.people import People, Person
 from thoughtgate_proxy.approvals.slack.posted import Place, changed, reactions
@@ -15,11 +15,12 @@ from thoughtgate_proxy.approvals.slack.reporting import Reporter
 from thoughtgate_proxy.approvals.slack.trouble import SlackTrouble
 from thoughtgate_proxy.core.approval import Approval, NoSuchStep, State, Verdict, Vote
 from thoughtgate_proxy.core.config.values import Workflow
+from thoughtgate_proxy.telemetry.log import Level
 
 _DOING: Final = "reading reactions"
 _MOST_REMEMBERED = 1_000
 
-Replace = Callable[[Approval, str], Awaitable[None]]
+Replace = Callable[[Approval, Place, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ class Poller:
             return
         theirs = message is None or changed(message, place, self._client.me)
         if current.state is State.PENDING and theirs:
-            await self._replace(current, "deleted" if message is None else "changed")
+            why = "deleted" if message is None else "changed"
+            await self._replace(current, place, why)
             return
         workflow = self._docket.workflow(current)
         if workflow is None or message is None:
@@ -197,4 +199,10 @@ class Poller:
         try:
             return await self._docket.vote(approval.id, vote)
         except NoSuchStep:
+            return None
+        except StoreUnavailable as error:
+            self._reporter.event(
+                "a vote could not be kept; it is read again",
+                Level.WARNING, approval=approval.id, reason=str(error),
+            )  # fmt: skip
             return None

@@ -40,18 +40,28 @@ class Poster:
         """Whether a message may stand in the channel that was never heard of again."""
         return approval.id in self._doubtful or approval.opened < self._since
 
+    def doubt(self, approval: Approval) -> None:
+        """A message of it stands in the channel that nobody wrote down."""
+        self._doubtful.add(approval.id)
+
     async def post(
-        self, approval: Approval, workflow: Workflow, message: Message, until: float
+        self,
+        approval: Approval,
+        workflow: Workflow,
+        message: Message,
+        until: float,
+        in_place_of: str | None = None,
     ) -> Place:
         """Where the question stands now, or stood already. Raises `SlackTrouble`.
 
-        `until`, in the event loop's time, is when to give up.
+        `until`, in the event loop's time, is when to give up; `in_place_of` the id of a message
+        that asks no more.
         """
         loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._once(approval, workflow, message, until)
+                return await self._once(approval, workflow, message, until, in_place_of)
             except Unreachable as trouble:
                 if trouble.sent:
                     pause = max(pause, _UNKNOWN_PAUSE)
@@ -61,11 +71,9 @@ class Poster:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def find(self, approval: Approval, channel: str) -> Place | None:
-        """The message that asks already. Raises `SlackTrouble`."""
+        """The newest message of that request, whatever it says. Raises `SlackTrouble`."""
         found = await self._reader.asking(channel, approval.id, approval.opened)
-        if found is None or found.get("edited"):
-            return None
-        return Place(channel, str(found["ts"]), digest(found))
+        return None if found is None else Place(channel, str(found["ts"]), digest(found))
 
     async def channel(self, configured: str, until: float | None = None) -> str:
         """A channel's id. Raises `SlackTrouble`."""
@@ -94,13 +102,20 @@ class Poster:
                 raise Refused("users.conversations", "not_in_channel")
 
     async def _once(
-        self, approval: Approval, workflow: Workflow, message: Message, until: float
+        self,
+        approval: Approval,
+        workflow: Workflow,
+        message: Message,
+        until: float,
+        in_place_of: str | None,
     ) -> Place:
         await self._able(workflow, until)
         channel = await self.channel(workflow.channel or "", until)
         if self.in_doubt(approval):
             found = await self.find(approval, channel)
-            if found is not None:
+            # It must ask what we ask: somebody may have changed it since.
+            said = digest({"blocks": message.blocks})
+            if found is not None and found.ts != in_place_of and found.digest == said:
                 self._doubtful.discard(approval.id)
                 return found
         if message.file is not None and approval.id not in self._uploaded:

@@ -1,10 +1,11 @@
 """Writes into each message what became of its request."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from thoughtgate_proxy.approvals.adapter import Docket
+from thoughtgate_proxy.approvals.adapter import Docket, StoreUnavailable
 from thoughtgate_proxy.approvals.slack import message
 from thoughtgate_proxy.approvals.slack.client import Client
 from thoughtgate_proxy.approvals.slack.posted import Place, changed
@@ -104,7 +105,9 @@ class Teller:
             )
         told = place.saying(approval.state.value, answer.get("message") or {})
         if approval.announced is not None:
-            await self._docket.announced(approval.id, str(told))
+            # Without the note it is told once more after a restart, in the same words.
+            with contextlib.suppress(StoreUnavailable):
+                await self._docket.announced(approval.id, str(told))
         self._reporter.event(
             "slack message updated", Level.DEBUG, approval=approval.id, state=approval.state.value
         )
