@@ -138,6 +138,7 @@ class _Process:
         self._announce(
             {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0]), **ports}
         )
+        self._approving.ready()
         watching = asyncio.create_task(self._reloader.watch())
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")

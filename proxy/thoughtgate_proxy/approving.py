@@ -40,6 +40,7 @@ class Approving:
         self._record, self._who, self._gate = record, who, gate
         self._page = page
         self._starting: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
         self.desk: Desk | None = None
         """None as long as no configuration had a workflow."""
         self.waiting: Waiting | None = None
@@ -59,6 +60,10 @@ class Approving:
             self.waiting = Waiting(self.desk, self._record, self._who, _nonce, clock.now)
             self._starting = asyncio.get_running_loop().create_task(self.desk.start())
             self._record.log.event("approvals are kept", folder=str(self._settings.state_dir))
+
+    def ready(self) -> None:
+        """The process serves: what would have kept it from that may come now."""
+        self._ready.set()
 
     async def started(self) -> None:
         """Wait until what an earlier process left is known, but not for ever for a bad volume."""
@@ -95,7 +100,7 @@ class Approving:
                 settings = self._settings
                 account = Account(settings.slack_token, settings.slack_api_url, self._environ)
                 return Slack(
-                    docket, account, self._record.log, self._record.metrics,
+                    docket, account, self._record.log, self._record.metrics, self._ready,
                     wall=time.time, now=time.monotonic, random=random.random,
                 )  # fmt: skip
             case _:

@@ -53,6 +53,8 @@ class Office:
         **options: Any,
     ) -> None:
         self.slack, self.log, self.metrics = slack, Lines(), Metrics()
+        self.ready = asyncio.Event()
+        self.ready.set()
         settings: dict[str, Any] = {
             "pace": QUICK, "settle_seconds": 0.02, "ask_seconds": 5.0, "random": random.random,
         }  # fmt: skip
@@ -61,6 +63,7 @@ class Office:
             Account(token, slack.url, environ or {}),
             self.log,
             self.metrics,
+            self.ready,
             wall=time.time,
             now=time.monotonic,
             **settings | options,

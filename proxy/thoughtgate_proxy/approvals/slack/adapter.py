@@ -37,6 +37,7 @@ class Slack:
         account: Account,
         log: Log,
         metrics: Metrics,
+        ready: asyncio.Event,
         *,
         wall: Callable[[], float],
         now: Callable[[], float],
@@ -47,9 +48,10 @@ class Slack:
     ) -> None:
         """`wall` gives Unix time, `now` seconds that never go back, `random` numbers 0 to 1.
 
-        Nothing is imported and nobody is called before the first request, or `run`.
+        `ready` is set when the process serves. Slack's library, which costs a small pod a second of
+        CPU, is loaded then, or for the first request.
         """
-        self._docket, self._wall, self._ask_seconds = docket, wall, ask_seconds
+        self._docket, self._ready, self._ask_seconds = docket, ready, ask_seconds
         self._reporter = Reporter(log, metrics, now)
         self._client = Client(account, random, self._reporter.limited)
         reader = Reader(self._client, now)
@@ -89,6 +91,7 @@ class Slack:
 
     async def run(self) -> None:
         """Look for decisions and update messages, until cancelled."""
+        await self._ready.wait()
         try:
             await self._client.connect()
         except SlackTrouble as trouble:
