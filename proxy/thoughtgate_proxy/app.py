@@ -18,16 +18,16 @@ from thoughtgate_proxy.approvals import tokens
 from thoughtgate_proxy.approving import Approving
 from thoughtgate_proxy.config_file import Loaded
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter
+from thoughtgate_proxy.core.config.values import Adapter, Limits
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.identity import Identity, IdentityRefused
 from thoughtgate_proxy.core.policy import PolicySet
 from thoughtgate_proxy.listeners import memory
-from thoughtgate_proxy.listeners.admin import AdminListener
+from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals_page import ApprovalsPage
 from thoughtgate_proxy.listeners.memory import Budget
-from thoughtgate_proxy.listeners.proxy import ProxyListener
-from thoughtgate_proxy.listeners.server import ParserTooLax, listen, port_of
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import Service, Uncounted
 from thoughtgate_proxy.pipeline import InForce, Pipeline
 from thoughtgate_proxy.process_settings import ProcessSettings, SettingsRefused
 from thoughtgate_proxy.reload import Reloader
@@ -44,6 +44,8 @@ _QUIET_SECONDS = 2.0
 _RESERVE_SECONDS = 5.0
 # Correlation ids need to be unique, not secret.
 _PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
+# Nothing that is asked there has a body.
+_ADMIN_BYTES = 1 << 16
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
@@ -60,7 +62,7 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
         return uvloop.run(_Process(config_path, environ, settings, who, loaded, read_at).serve())
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
-    except (IdentityRefused, ParserTooLax) as refused:
+    except IdentityRefused as refused:
         return _refuse([str(refused)])
     except OSError as error:
         return _refuse([f"cannot listen: {error.strerror or error}"])
@@ -125,15 +127,21 @@ class _Process:
         self._approve()
         await self._approving.started()
         limits = self._loaded.config.limits
-        proxy = ProxyListener(
+        proxy = Service(
             self._pipeline.handle,
             lambda: self._pipeline.in_force.gate.config.limits,
             self,
             Budget(limits.memory_bytes or memory.total()),
         )
-        admin = AdminListener(self._readiness, self._exposition, self)
-        admin_servers = await listen(admin.server, _ADMIN_HOSTS, self._settings.admin_port)
-        servers = await listen(proxy.server, self._settings.bind, self._settings.outbound_port)
+        admin = Service(
+            Admin(self._readiness, self._exposition).handle,
+            Limits,
+            Uncounted(self),
+            Budget(_ADMIN_BYTES),
+        )
+        server, admin_server = HttpServer(proxy), HttpServer(admin)
+        admin_servers = await listen(admin_server, _ADMIN_HOSTS, self._settings.admin_port)
+        servers = await listen(server, self._settings.bind, self._settings.outbound_port)
         self._listening = True
         self._announce(
             {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0]), **ports}
@@ -145,20 +153,20 @@ class _Process:
         await self._until_quiet()
         proxy.closing = True
         self._listening = False
-        for server in servers:
-            server.close()
+        for listening in servers:
+            listening.close()
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         self._approving.close()  # whoever is held hears that the same call joins its request
         for upstream in self._pipeline.in_force.upstreams.values():
             upstream.stop()  # what is still under way ends in words
-        await proxy.server.shutdown(1.0)
+        await server.shutdown(1.0)
         await self._approving.finished()
         self._log.event("stopped")
-        for server in admin_servers:
-            server.close()
-        await admin.server.shutdown(1.0)
+        for listening in admin_servers:
+            listening.close()
+        await admin_server.shutdown(1.0)
         self._log.flush()
         return 0
 
@@ -178,18 +186,13 @@ class _Process:
         """A listener refused a request before it was one."""
         self._record.refused(_new_id(), status, reason, limit=limit)
 
-    def broken(self, error: BaseException | None) -> None:
+    def broken(self, error: BaseException) -> None:
         """A listener failed at a request."""
-        self._record.broken(_new_id(), error or RuntimeError("no reply"))
+        self._record.broken(_new_id(), error)
 
     def cut(self, reason: str) -> None:
         """A reply ended too early."""
         self._record.upstream_failed("", "", reason, "upstream_cut")
-
-    def left_out(self, name: str) -> None:
-        """A listener could not pass a header of a reply on."""
-        text = "a header of the server's reply is left out: its value is not UTF-8"
-        self._log.event(text, Level.WARNING, header=name[:100])
 
     async def _until_quiet(self) -> None:
         """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""

@@ -70,7 +70,7 @@ class Passage(asyncio.Future[HttpReply]):
         """Send what `permit` allows; its body holds the requests `asked`."""
         super().__init__()
         self._way, self._asked = way, asked
-        self._task: asyncio.Task[HttpReply] | None = None
+        self._task: asyncio.Future[HttpReply] | None = None
         self.abandon: Callable[[], object] = _nothing
         """Gives the request up; whoever carries it sets it."""
         self._begun = time.perf_counter()
@@ -114,7 +114,7 @@ class Passage(asyncio.Future[HttpReply]):
         if isinstance(shown, HttpReply):
             self.set_result(shown)
             return
-        self._task = asyncio.create_task(_closing(reply, shown))
+        self._reply, self._task = reply, asyncio.ensure_future(shown)
         self._task.add_done_callback(self._take)
 
     def failed(self, error: UpstreamError) -> None:
@@ -136,12 +136,16 @@ class Passage(asyncio.Future[HttpReply]):
     def _source_id(self) -> str:
         return self._way.route.source.id
 
-    def _take(self, task: "asyncio.Task[HttpReply]") -> None:
+    def _take(self, task: "asyncio.Future[HttpReply]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None or self.done():
+            # Above all when the client has gone: the server must learn of it.
+            self._reply.close()
         if self.done():
             return
         if task.cancelled():
             super().cancel()
-        elif (error := task.exception()) is not None:
+        elif error is not None:
             self.set_exception(error)
         else:
             self.set_result(task.result())
@@ -226,14 +230,6 @@ async def pieces(reply: UpstreamReply) -> AsyncIterator[bytes]:
         return
     async for piece in reply.body:
         yield piece
-
-
-async def _closing(reply: UpstreamReply, shown: Awaitable[HttpReply]) -> HttpReply:
-    try:
-        return await shown
-    except BaseException:
-        reply.close()  # above all when the client has gone: the server must learn of it
-        raise
 
 
 def _nothing() -> None:

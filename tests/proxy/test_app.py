@@ -86,10 +86,6 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         refused(tmp_path, port, "in use", env={"THOUGHTGATE_OUTBOUND_PORT": port})
 
 
-def test_the_lax_parser_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path, "AIOHTTP_NO_EXTENSIONS", env={"AIOHTTP_NO_EXTENSIONS": "1"})
-
-
 def test_the_identity_of_the_first_start_is_kept(tmp_path: Path) -> None:
     labels = tmp_path / "labels"
 

@@ -36,9 +36,7 @@ def test_the_servers_status_headers_and_bytes_pass_as_they_are(gate: World) -> N
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_header_beyond_ascii_passes_in_its_bytes_or_not_at_all(
-    gate: World, streaming: bool
-) -> None:
+def test_a_header_beyond_ascii_passes_in_its_bytes(gate: World, streaming: bool) -> None:
     kind = "text/event-stream" if streaming else "application/json"
     lines = (f"Content-Type: {kind}\r\n".encode(), b"X-Utf-8: caf\xc3\xa9 \xe2\x82\xac\r\n",
              b"X-Latin-1: caf\xe9\r\n", b"Content-Length: 2\r\n\r\n{}")  # fmt: skip
@@ -47,15 +45,12 @@ def test_a_header_beyond_ascii_passes_in_its_bytes_or_not_at_all(
         await peer.send(b"HTTP/1.1 200 OK\r\n" + b"".join(lines))
 
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        since = len(proxy.lines)
         reply = await through(server, proxy, script, post(call("get_user")))
         assert reply.status == 200
-        value = reply.header("x-utf-8")
-        assert value is not None
-        assert value.encode("latin-1") == b"caf\xc3\xa9 \xe2\x82\xac"
-        assert reply.header("x-latin-1") is None
-        text = "a header of the server's reply is left out: its value is not UTF-8"
-        await proxy.line(text, since, header="x-latin-1")
+        for name, sent in (("x-utf-8", b"caf\xc3\xa9 \xe2\x82\xac"), ("x-latin-1", b"caf\xe9")):
+            value = reply.header(name)
+            assert value is not None
+            assert value.encode("latin-1") == sent
 
     gate.run(test)
 

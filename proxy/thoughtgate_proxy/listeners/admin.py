@@ -3,39 +3,41 @@
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import web
+import orjson
 
-from thoughtgate_proxy.listeners.server import Complaints, HttpServer
+from thoughtgate_proxy.core.http import HttpReply, HttpRequest
 from thoughtgate_proxy.telemetry.metrics import CONTENT_TYPE
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 
+_JSON = (("content-type", "application/json; charset=utf-8"),)
+_METRICS = (("content-type", CONTENT_TYPE),)
 
-class AdminListener:
+
+class Admin:
     """`/health`, `/ready` and `/metrics`; nothing here can change anything."""
 
-    def __init__(
-        self, readiness: Readiness, metrics: Callable[[], bytes], complaints: Complaints
-    ) -> None:
+    def __init__(self, readiness: Readiness, metrics: Callable[[], bytes]) -> None:
         """`readiness` gives whether the gate can be used, and details for a person."""
         self._readiness, self._metrics = readiness, metrics
-        self.server = HttpServer(self._request, complaints)
 
-    async def _request(self, request: web.BaseRequest) -> web.StreamResponse:
+    def handle(self, request: HttpRequest) -> HttpReply:
+        """Answer at once."""
         if request.method not in ("GET", "HEAD"):
-            return web.json_response({"status": "method not allowed"}, status=405)
-        match request.path:
+            return _json(405, {"status": "method not allowed"})
+        match request.target.partition("?")[0]:
             case "/health":
-                return web.json_response({"status": "ok"})
+                return _json(200, {"status": "ok"})
             case "/ready":
                 ready, details = self._readiness()
                 status = "ready" if ready else "not ready"
-                return web.json_response(
-                    {"status": status, **details}, status=200 if ready else 503
-                )
+                return _json(200 if ready else 503, {"status": status, **details})
             case "/metrics":
-                return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+                return HttpReply(200, _METRICS, self._metrics())
             case _:
-                return web.json_response(
-                    {"status": "not found", "paths": ["/health", "/ready", "/metrics"]}, status=404
-                )
+                paths = ["/health", "/ready", "/metrics"]
+                return _json(404, {"status": "not found", "paths": paths})
+
+
+def _json(status: int, value: dict[str, Any]) -> HttpReply:
+    return HttpReply(status, _JSON, orjson.dumps(value))

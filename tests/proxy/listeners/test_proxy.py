@@ -15,8 +15,8 @@ from tests.proxy.wire import Cut, Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
 from thoughtgate_proxy.listeners.memory import Budget
-from thoughtgate_proxy.listeners.proxy import ProxyListener
-from thoughtgate_proxy.listeners.server import listen, port_of
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import Service
 
 
 @dataclass
@@ -28,7 +28,6 @@ class Watching:
     limits: list[str | None] = field(default_factory=list)
     breaks: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
 
     def begun(self) -> None:
         self.active += 1
@@ -42,14 +41,11 @@ class Watching:
         self.limits.append(limit)
         self.refusals.append(status)
 
-    def broken(self, error: BaseException | None) -> None:
+    def broken(self, error: BaseException) -> None:
         self.breaks.append(repr(error))
 
     def cut(self, reason: str) -> None:
         self.cuts.append(reason)
-
-    def left_out(self, name: str) -> None:
-        self.left.append(name)
 
 
 Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
@@ -66,20 +62,21 @@ async def listening(
     memory: int = 1 << 26,
     seconds: float = 9.0,
     idle: float = 9.0,
-) -> AsyncIterator[tuple[int, Watching, ProxyListener]]:
+) -> AsyncIterator[tuple[int, Watching, Service]]:
     """The listener alone, in this process. In the end nothing may be under way."""
     watch, in_force = Watching(), limits or Limits()
     budget = Budget(memory)
-    listener = ProxyListener(handle, lambda: in_force, watch, budget, seconds, idle)
-    servers = await listen(listener.server, ["127.0.0.1"], 0)
+    listener = Service(handle, lambda: in_force, watch, budget, seconds, idle)
+    server = HttpServer(listener)
+    servers = await listen(server, ["127.0.0.1"], 0)
     try:
         yield port_of(servers[0]), watch, listener
         await within(lambda: not watch.active, "the end of all requests")
         assert budget.taken == 0
     finally:
-        for server in servers:
-            server.close()
-        await listener.server.shutdown(1.0)
+        for bound in servers:
+            bound.close()
+        await server.shutdown(1.0)
 
 
 def chunked(*pieces: bytes) -> bytes:

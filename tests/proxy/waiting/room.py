@@ -19,8 +19,8 @@ from thoughtgate_proxy.core.approval import Approval, State, Verdict
 from thoughtgate_proxy.core.identity import from_words
 from thoughtgate_proxy.core.message import PROTOCOL_VERSION
 from thoughtgate_proxy.listeners.memory import Budget
-from thoughtgate_proxy.listeners.proxy import ProxyListener
-from thoughtgate_proxy.listeners.server import listen, port_of
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import Service
 from thoughtgate_proxy.mcp.event_stream import Splitter, data_of
 from thoughtgate_proxy.mcp.manners import CAPABILITIES, TASKS_EXTENSION
 from thoughtgate_proxy.pipeline import InForce, Pipeline
@@ -46,14 +46,11 @@ class Quiet:
     def refused(self, status: int, reason: str, limit: str | None = None) -> None:
         self.failures.append(f"{status} {reason} {limit}")
 
-    def broken(self, error: BaseException | None) -> None:
+    def broken(self, error: BaseException) -> None:
         self.failures.append(repr(error))
 
     def cut(self, reason: str) -> None:
         self.failures.append(reason)
-
-    def left_out(self, name: str) -> None:
-        self.failures.append(name)
 
 
 class Room(World):
@@ -85,10 +82,11 @@ class Room(World):
             new_id=lambda: f"c{next(numbers)}",
         )
         self.pipeline.waiting = self._waiting()
-        self.listener = ProxyListener(
+        service = Service(
             self.pipeline.handle, lambda: self.gate.config.limits, self.watch, Budget(1 << 28)
         )
-        self.servers = await listen(self.listener.server, ("127.0.0.1",), 0)
+        self.listener = HttpServer(service)
+        self.servers = await listen(self.listener, ("127.0.0.1",), 0)
         self.port = port_of(self.servers[0])
 
     def _waiting(self) -> Waiting:
@@ -112,7 +110,7 @@ class Room(World):
         self.desk.close()
         for upstream in self.pipeline.in_force.upstreams.values():
             upstream.stop()
-        await self.listener.server.shutdown(1.0)
+        await self.listener.shutdown(1.0)
         await self.desk.finished()
         self.close()
 
