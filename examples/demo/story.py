@@ -6,12 +6,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Call:
-    """One tool call, how the gate must decide it, and a word that the reason must have."""
+    """One tool call, how the gate must decide it, and a word that the reason must have.
+
+    `refusal`: where a human is asked and nobody is there, the demo refuses with these words; it
+    approves if there are none.
+    """
 
     tool: str
     arguments: dict[str, Any]
     outcome: str
     reason: str
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,21 @@ STORY = [
         [
             Call("get_user", {"user_id": 7}, "forward", "governance.defaults.action"),
             Call("admin_reset", {}, "deny", "admin_*"),
-            Call("delete_user", {"user_id": 7}, "deny", "approv"),
+            Call("delete_user", {"user_id": 7}, "hold", "delete_*"),
             Call("transfer_funds", {"amount": 5, "to": "Bob"}, "forward", "transfer.cedar#0"),
         ],
     ),
     Agent(
         "another team's agent, under the same configuration",
         {"app": "helpdesk", "team": "support"},
-        [Call("transfer_funds", {"amount": 5, "to": "Bob"}, "deny", "transfer.cedar#1")],
+        [
+            Call(
+                "transfer_funds",
+                {"amount": 5, "to": "Bob"},
+                "hold",
+                "transfer.cedar#1",
+                refusal="Bob left the company",
+            )
+        ],
     ),
 ]
