@@ -23,7 +23,7 @@ from kubernetes import client
 from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
-from tests.cluster.rest import Rest
+from tests.cluster.rest import Reply, Rest
 from tests.injector.core.test_recognise import injected
 from thoughtgate_injector import log, settings_source
 from thoughtgate_injector.app import Injector
@@ -78,7 +78,7 @@ def installed(
         try:
             control_plane.wait(
                 "the injector's own words",
-                lambda: "denied the request: annotation" in _said(rest, "no word"),
+                lambda: "denied the request: annotation" in str(_asked(rest, "no word").refused),
                 [program],
             )
             yield Beside(cluster, program)
@@ -105,19 +105,25 @@ def policies(cluster: Cluster, data: dict[str, str], component: str = "") -> Non
     _apply(cluster, data | {"sidecar.images": f"{images}\n{marker}"}, [], component)
     _delete_webhooks(cluster)
     rest = Rest(cluster)
+
+    def in_force() -> bool:
+        reply = _asked(rest, "true")
+        # Both the policy and its binding, of which the API server hears one after the other.
+        return marker in str(reply.warnings if component == "open" else reply.refused)
+
     try:
-        # The API server looks for changed policies each second; the refusal lists the images.
-        control_plane.wait("these policies", lambda: marker in _said(rest, "true"), [])
+        # It looks for changes each second; what it says of the pod lists the images.
+        control_plane.wait("these policies", in_force, [])
     finally:
         rest.close()
 
 
-def _said(rest: Rest, word: str) -> str:
-    """All that the API server says of a pod with this word and a sidecar of no known image."""
+def _asked(rest: Rest, word: str) -> Reply:
+    """The API server's reply to a pod with this word and a sidecar of no known image."""
     pod = injected()
     pod["metadata"] |= {"name": "probe", "annotations": {names.INJECT: word}}
     pod["spec"]["initContainers"][0]["image"] = "x"
-    return str(rest.create(pod, "default"))
+    return rest.create(pod, "default")
 
 
 def _delete_webhooks(cluster: Cluster) -> None:

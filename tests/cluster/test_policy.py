@@ -187,6 +187,13 @@ MORE: dict[str, Callable[[Pod], object]] = {
     "no opt-in by a word more": lambda p: p["metadata"].update(
         labels={"thoughtgate.io/inject": "false"}
     ),
+    "a word that is none": lambda p: p["metadata"]["annotations"].update(
+        {"thoughtgate.io/inject": "True"}
+    ),
+    "a log level that is none": lambda p: (
+        p["metadata"]["annotations"].update({"thoughtgate.io/log-level": "loud"}),
+        ours(p)["env"].append({"name": "THOUGHTGATE_LOG_LEVEL", "value": "loud"}),
+    ),
     "an unknown annotation": lambda p: p["metadata"]["annotations"].update(
         {"thoughtgate.io/profil": "heavy"}
     ),
@@ -231,6 +238,16 @@ def test_the_real_one_is_let_through_and_an_older_one_too(rest: Rest) -> None:
     pod = injected()
     assert rest.create(pod, "free").refused is None
     ours(pod)["image"] = OLD
+    assert rest.create(pod, "free").refused is None
+
+
+def test_a_pod_may_not_say_no_where_the_namespace_requires_it(rest: Rest) -> None:
+    """Not even with the sidecar in it."""
+    pod = injected()
+    pod["metadata"]["annotations"]["thoughtgate.io/inject"] = "false"
+    assert "namespace's label `thoughtgate.io/inject` is" in str(
+        rest.create(pod, "required").refused
+    )
     assert rest.create(pod, "free").refused is None
 
 
