@@ -144,7 +144,7 @@ class Desk:
             if self.closing:
                 raise Refused("ThoughtGate is restarting: ask again in a moment", "closing", 2.0)
             await self._upkeep.ready()
-            if self.trouble is not None:
+            if self._upkeep.key is None:
                 said = f"no approval can be kept ({self.trouble}), so no human was asked"
                 raise Refused(said, "store")
             return await self._book.whole(self._open(call, asked, workflow))
@@ -297,6 +297,7 @@ class Desk:
             except StoreUnavailable as error:
                 self._upkeep.failed(error)
                 raise Refused(f"no human was asked: {error}", "store") from error
+            self._upkeep.trouble = None
         self._audit.opened(approval, self._gate().config.audit.arguments, workflow)
         self._upkeep.follow(approval)
         return approval

@@ -131,8 +131,7 @@ class Upkeep:
         """Say that the store failed."""
         self._audit.record.log.event("approvals cannot be kept", Level.ERROR, reason=str(error))
         self._audit.record.metrics.errors.inc("approvals_store", "")
-        if self.key is None:
-            self.trouble = str(error)
+        self.trouble = str(error)
 
     async def _resume(self) -> None:
         for approval in self._book.open():
@@ -217,6 +216,7 @@ class Upkeep:
     async def _forget(self, now: float) -> None:
         try:
             await self._store.forget(now)
+            self.trouble = None
         except StoreUnavailable as error:
             self.failed(error)
 
