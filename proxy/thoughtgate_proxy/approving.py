@@ -58,7 +58,7 @@ class Approving:
             clock = SystemClock()
             self.desk = Desk(store, self._gate, self._asking, self._record, clock, os.urandom)
             self.waiting = Waiting(self.desk, self._record, self._who, _nonce, clock.now)
-            self._starting = asyncio.get_running_loop().create_task(self.desk.start())
+            self._starting = asyncio.get_running_loop().create_task(self._start(self.desk))
             self._record.log.event("approvals are kept", folder=str(self._settings.state_dir))
 
     def ready(self) -> None:
@@ -69,6 +69,12 @@ class Approving:
         """Wait until what an earlier process left is known, but not for ever for a bad volume."""
         if self._starting is not None:
             await asyncio.wait({self._starting}, timeout=_START_SECONDS)
+
+    async def _start(self, desk: Desk) -> None:
+        try:
+            await desk.start()
+        except Exception as error:  # noqa: BLE001  calls that need no approval go on
+            self._record.broken("", error)
 
     @property
     def state(self) -> str:

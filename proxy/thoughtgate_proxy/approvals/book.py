@@ -35,6 +35,7 @@ class Book:
     def __init__(self, store: "Store", clock: Clock, audit: Audit) -> None:
         self._store, self._clock, self._audit = store, clock, audit
         self._all: dict[str, Approval] = {}
+        self._unsettled: dict[str, Approval] = {}
         self._by_digest: dict[str, str] = {}
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self.lock = asyncio.Lock()
@@ -57,7 +58,7 @@ class Book:
 
     def open(self) -> Sequence[Approval]:
         """Those that can still come to something, oldest first."""
-        return tuple(a for a in self._all.values() if not a.state.final)
+        return tuple(self._unsettled.values())
 
     def recent(self) -> Sequence[Approval]:
         """Those that ended lately, newest first, with their arguments."""
@@ -226,6 +227,10 @@ class Book:
 
     def _put(self, approval: Approval) -> None:
         self._all[approval.id] = approval
+        if approval.state.final:
+            self._unsettled.pop(approval.id, None)
+        else:
+            self._unsettled[approval.id] = approval
         current = self._all.get(self._by_digest.get(approval.call.digest, ""))
         if current is None or current.opened <= approval.opened:
             self._by_digest[approval.call.digest] = approval.id

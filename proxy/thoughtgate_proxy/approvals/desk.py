@@ -38,6 +38,8 @@ __all__ = [
 
 # All arguments that wait together; each of them is in memory.
 _MOST_WAITING_BYTES = 16 << 20
+# Replies that are on their way when the process ends have this long.
+_LAST_SECONDS = 3.0
 
 
 class Refused(Exception):
@@ -125,7 +127,7 @@ class Desk:
     async def finished(self) -> None:
         """Wait, after `close`, for what is being sent, and close the file."""
         await self._upkeep.finished()
-        await self._dispatcher.finished()
+        await self._dispatcher.finished(_LAST_SECONDS)
         await self._book.finished()
         await self._store.close()
 

@@ -120,10 +120,10 @@ class Dispatcher:
         outcome = await asyncio.shield(task)
         return replace(outcome, shared=shared)
 
-    async def finished(self) -> None:
-        """Wait for what is being sent."""
-        while self._under_way:
-            await asyncio.wait(list(self._under_way.values()))
+    async def finished(self, seconds: float) -> None:
+        """Wait for what is being sent, so long at most; what is cut off is UNKNOWN."""
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()), timeout=seconds)
 
     async def _carry(self, id: str, send: Send) -> Outcome:
         try:
@@ -150,7 +150,14 @@ class Dispatcher:
                 await self._book.step(id, Step.NOT_SENT)
                 return await self._refused(id, answer)
         try:
-            result = await send(gate.permit_approved(answer.source, sending, answer.decisions))
+            permit = gate.permit_approved(answer.source, sending, answer.decisions)
+        except ValueError as error:
+            self._audit.record.broken(sending.asked.correlation, error)
+            await self._book.step(id, Step.NOT_SENT)
+            said = "what is on disk is not the call that was approved"
+            return await self._refused(id, No(Ending.RULED_OUT, said))
+        try:
+            result = await send(permit)
         except UpstreamError as error:
             if not error.sent:
                 return Outcome(await self._written(sending, Step.NOT_SENT), not_sent=str(error))

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -137,11 +137,20 @@ class Store:
     def _open(self, new_key: bytes, now: float) -> Found:
         opened = database.opened(self._folder, new_key)
         self._connection = opened.connection
-        self._forget(now)
-        run = opened.connection.execute
-        key: bytes = run("SELECT bytes FROM secret WHERE name = 'state'").fetchone()[0]
-        rows = run(f"{_SELECT} ORDER BY opened").fetchall()
-        return Found([self._approval(row) for row in rows], key, opened.moved)
+        try:
+            with suppress(sqlite3.OperationalError):  # a full disk is met where it matters
+                self._forget(now)
+            run = opened.connection.execute
+            key: bytes = run("SELECT bytes FROM secret WHERE name = 'state'").fetchone()[0]
+            rows = run(f"{_SELECT} ORDER BY opened").fetchall()
+            return Found([self._approval(row) for row in rows], key, opened.moved)
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            said = f"the file of approvals holds what this version cannot read ({error})"
+            self._close()
+            raise StoreUnavailable(said) from error
+        except BaseException:
+            self._close()  # or nobody could open it again
+            raise
 
     def _close(self) -> None:
         if self._connection is not None:

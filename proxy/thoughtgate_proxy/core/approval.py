@@ -29,7 +29,7 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing can follow."""
-        return not any(state is self for state, _ in TRANSITIONS)
+        return self in _ENDS
 
 
 class Ending(StrEnum):
@@ -83,6 +83,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
     (State.SENDING, Step.NOT_SENT): State.APPROVED,
     (State.SENDING, Step.CUT): State.UNKNOWN,
 }
+
+_ENDS: Final = frozenset(State) - {state for state, _ in TRANSITIONS}
 
 
 class NoSuchStep(ValueError):

@@ -1,6 +1,7 @@
 """An approved call goes out once, whatever fails on the way."""
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.awaiting import run, within
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, configured, world
+from thoughtgate_proxy.approvals.database import NAME
 from thoughtgate_proxy.core.approval import (
     TRANSITIONS,
     Approval,
@@ -73,6 +75,21 @@ async def test_nothing_pending_is_sent(tmp_path: Path) -> None:
             await w.desk.dispatch(opened.id, "", Carrier())
         with pytest.raises(KeyError):
             await w.desk.dispatch("tg_nothing", "", Carrier())
+
+
+@run
+async def test_a_call_that_changed_on_disk_is_not_sent(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved(a_call(user="ada"))
+        await w.stop()
+        with sqlite3.connect(tmp_path / NAME) as db:
+            db.execute("UPDATE body SET bytes = ?", (a_call(user="bob").body,))
+        db.close()
+        await w.start()
+        carrier = Carrier()
+        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        assert (outcome.approval.ending, carrier.permits) == (Ending.RULED_OUT, [])
+        assert "not the call that was approved" in outcome.approval.reason
 
 
 @run

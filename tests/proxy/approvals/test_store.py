@@ -143,6 +143,21 @@ async def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
         await Store(tmp_path).open(KEY, 0.0)
 
 
+@run
+async def test_what_this_version_cannot_read_is_left_alone(tmp_path: Path) -> None:
+    store, _ = await opened(tmp_path)
+    await store.add(an_approval())
+    await store.close()
+    with sqlite3.connect(tmp_path / NAME) as db:
+        db.execute("UPDATE approval SET state = 'pondered'")
+    db.close()
+    other = Store(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"cannot read .*pondered"):
+            await other.open(KEY, 0.0)
+    await other.close()
+
+
 @pytest.mark.parametrize("damage", ["not a database", "a page", "its end"])
 @run
 async def test_a_damaged_file_is_moved_aside_and_named(tmp_path: Path, damage: str) -> None:
