@@ -5,7 +5,7 @@ from pathlib import Path
 
 from thoughtgate_proxy.core.approval import TRANSITIONS, Ending, State
 
-PAGE = (Path(__file__).parents[3] / "docs" / "approvals.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "approval-record.md").read_text("utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
