@@ -14,6 +14,7 @@ from thoughtgate_proxy import approvals_shell, explain
 from thoughtgate_proxy.approvals import tokens
 from thoughtgate_proxy.config_file import Loaded, load, load_text
 from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Adapter
 
 DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if options.command == "check":
-        return _check(options.file, None if options.apart else environ)
+        return _check(options.file, None if options.apart else environ, online=options.online)
     if options.command == "explain":
         return _explain(options, environ)
     if options.command == "schema":
@@ -74,7 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="say what is wrong with a configuration, without the network"
     )
     check.add_argument("file", metavar="FILE", help="the configuration; - for standard input")
-    check.add_argument(
+    how = check.add_mutually_exclusive_group()
+    how.add_argument(
+        "--online",
+        action="store_true",
+        help="ask Slack too, as the environment of `run` says: token, scopes, channels, approvers",
+    )
+    how.add_argument(
         "--apart",
         action="store_true",
         help="judge it apart from its pod: what only the pod has (variables without a default, "
@@ -114,7 +121,7 @@ def _load(file: str, environ: Mapping[str, str] | None) -> Loaded | None:
         return None
 
 
-def _check(file: str, environ: Mapping[str, str] | None) -> int:
+def _check(file: str, environ: Mapping[str, str] | None, *, online: bool) -> int:
     try:
         loaded = _load(file, environ)
     except ConfigNotKnown as partly:
@@ -124,10 +131,34 @@ def _check(file: str, environ: Mapping[str, str] | None) -> int:
         return 1
     _warn(loaded.warnings)
     mistakes = _approvers(file, loaded.config, environ)
+    print(summary(loaded))
+    if online and environ is not None:
+        mistakes += _ask_slack(file, loaded.config, environ)
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
-    print(summary(loaded))
     return 1 if mistakes else 0
+
+
+def _ask_slack(file: str, config: Config, environ: Mapping[str, str]) -> list[Mistake]:
+    """What is wrong there; prints what is well."""
+    flows = config.approval
+    asking = {name: flow for name, flow in flows.items() if flow.adapter is Adapter.SLACK}
+    if not asking:
+        print("slack:     no workflow asks there")
+        return []
+    # Only now, as they bring the network's libraries.
+    from thoughtgate_proxy import process_settings  # noqa: PLC0415
+    from thoughtgate_proxy.approvals.slack.check import check  # noqa: PLC0415
+    from thoughtgate_proxy.approvals.slack.client import Account  # noqa: PLC0415
+
+    try:
+        settings = process_settings.read(environ)
+    except process_settings.SettingsRefused as refused:
+        return [Mistake("environment", None, "", said) for said in refused.mistakes]
+    found = check(Account(settings.slack_token, settings.slack_api_url, environ), asking)
+    for note in found.notes:
+        print(f"slack:     {note}")
+    return [Mistake(file, None, place, said) for place, said in found.problems]
 
 
 def _approvers(file: str, config: Config, environ: Mapping[str, str] | None) -> list[Mistake]:
