@@ -1,5 +1,6 @@
 """A docket that keeps approvals in memory, by the table of core.approval; and approvals to keep."""
 
+import asyncio
 import itertools
 import json
 import time
@@ -84,6 +85,7 @@ class MemoryDocket:
         except BaseException:
             del self.approvals[opened.id]
             raise
+        await asyncio.sleep(0.01)  # a disk takes its time, and the adapter is at work meanwhile
         await self.announced(opened.id, where)
         return self.approvals[opened.id]
 

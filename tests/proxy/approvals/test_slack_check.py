@@ -64,7 +64,7 @@ def test_all_well_is_said_with_bot_workspace_and_channel(
     ("workflow", "lost", "token", "lines"),
     [
         (LISTED, "", "", ["approval: there is no Slack token: set THOUGHTGATE_SLACK_BOT_TOKEN"]),
-        (LISTED, "", "xoxb-x", ["approval: Slack refuses the token in THOUGHTGATE_SLACK_BOT_TOKEN"]),
+        (LISTED, "", "xoxb-x", ["approval: Slack refuses the token in THOUGHTGATE_SLACK"]),
         (
             "approvers: [a@example.com, S0ONCALL]", "reactions:read users:read.email", TOKEN,
             ["approval.default: the Slack app lacks the scope `reactions:read`",

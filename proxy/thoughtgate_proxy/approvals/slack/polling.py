@@ -88,7 +88,8 @@ class Poller:
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while True:
-            pending = self._pending()
+            # Those, too, whose place is being written down: nobody wakes us again for them.
+            pending = self._docket.pending()
             self._asked.clear()
             if not pending:
                 await self._asked.wait()
@@ -120,7 +121,7 @@ class Poller:
     async def look(self) -> None:
         """Read all pending messages once, and count what is new."""
         channels: dict[str, list[tuple[Approval, Place]]] = {}
-        for approval in self._pending():
+        for approval in self._docket.pending():
             place = Place.read(approval.announced)
             if place is not None:
                 channels.setdefault(place.channel, []).append((approval, place))
@@ -134,9 +135,6 @@ class Poller:
             self._reporter.well(_DOING)
             for approval, place in group:
                 await self._weigh(approval, place, found[place.ts])
-
-    def _pending(self) -> list[Approval]:
-        return [approval for approval in self._docket.pending() if approval.announced]
 
     async def _weigh(self, approval: Approval, place: Place, message: Posted | None) -> None:
         current = self._docket.find(approval.id)
