@@ -112,8 +112,9 @@ class Desk:
 
     @property
     def attended(self) -> int:
-        """How many requests of callers wait for an approval now."""
-        return self._present.total()
+        """How many requests of callers wait for a human now; one that is being sent is at work."""
+        pending = {a.id for a in self._book.open() if a.state is State.PENDING}
+        return sum(count for id, count in self._present.items() if id in pending)
 
     def reloaded(self) -> None:
         """Another configuration is in force: end what it forbids, and ask where it asks now."""

@@ -109,9 +109,11 @@ async def test_a_caller_who_leaves_does_not_stop_the_sending(tmp_path: Path) -> 
         approval = await w.approved()
         carrier = Carrier(hold=asyncio.Event())
         assert carrier.hold is not None
-        with w.desk.attending(approval.id):
+        other = await w.open(a_call(n=2))
+        with w.desk.attending(approval.id), w.desk.attending(other.id):
             leaving = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
             await within(lambda: carrier.permits, "the sending")
+            assert w.desk.attended == 1, "the one that still waits for a human"
             leaving.cancel()
         carrier.hold.set()
         assert (await w.comes_to(approval.id, State.DONE)).result == RESULT
