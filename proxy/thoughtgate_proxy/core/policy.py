@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import cedarpy
 import orjson
 
-from thoughtgate_proxy.core import cedar_values
+from thoughtgate_proxy.core import cedar_values, lazily
 from thoughtgate_proxy.core.config.cedar import CedarPolicies
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.identity import Identity
+
+cedarpy = lazily.loaded("cedarpy")
 
 
 class Answer(StrEnum):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 
 import orjson
@@ -71,7 +70,9 @@ class ReplyHeads:
         now = int(self._now())
         if now != self._second:
             self._second = now
-            self._date = b"date: %b\r\n" % formatdate(now, usegmt=True).encode()
+            # The names of days and months are English as long as nobody sets a locale.
+            date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now))
+            self._date = b"date: %b\r\n" % date.encode()
         return self._date
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import cedarpy
-
+from thoughtgate_proxy.core import lazily
 from thoughtgate_proxy.core.config.cedar_scope import ANY, Part, Uid, part
 from thoughtgate_proxy.core.config.cedar_text import (
     Statement,
@@ -17,6 +16,9 @@ from thoughtgate_proxy.core.config.cedar_text import (
     too_deep,
 )
 from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
+
+# Several megabytes and a tenth of the start, for nothing where there are no policies.
+cedarpy = lazily.loaded("cedarpy")
 
 ACTIONS: Final = ("Forward", "Approve")
 """What the gate asks Cedar; a policy about any other action would never apply."""
