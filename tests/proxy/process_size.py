@@ -1,5 +1,6 @@
 """What a running proxy holds of the machine: memory, file descriptors, tasks."""
 
+import os
 import resource
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from tests.awaiting import within
 from tests.proxy.running import Proxy
 
+MIB = 1 << 20
 TASKS = "tasks"
 """The file in the proxy's folder that `tests.proxy.long.task_counting` writes."""
 
@@ -15,6 +17,12 @@ def resident(proxy: Proxy) -> int:
     """Bytes of memory of the proxy's process."""
     text = Path(f"/proc/{proxy.process.pid}/statm").read_text()
     return int(text.split()[1]) * resource.getpagesize()
+
+
+def cpu_seconds(proxy: Proxy) -> float:
+    """What the proxy's process has used so far, in user and system mode."""
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def descriptors(proxy: Proxy) -> int:

@@ -201,6 +201,8 @@ def _offset(statement: Statement, text: str) -> int:
 
 def _whole(loaded: CedarPolicies) -> Iterator[Mistake]:
     """INVARIANT: the set that is evaluated is the policies as they were cut, one for one."""
+    if not loaded.policies:
+        return
     try:
         together = len(cedarpy.PolicySet.from_str(loaded.text)) == len(loaded.policies)
     except ValueError:
