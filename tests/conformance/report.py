@@ -31,7 +31,7 @@ def write(tables: str) -> None:
 
 def tables(measured: Measured) -> str:
     """All tables, in Markdown."""
-    parts = [_versions(), "### The official suite", _suite(measured)]
+    parts = [versions(), "### The official suite", _suite(measured)]
     for (server, protocol), pairs in groupby(PAIRS, lambda pair: (pair.server, pair.protocol)):
         parts += [f"### Clients with {_SERVERS[server]}, at {protocol}"]
         parts += [_clients(measured, list(pairs))]
@@ -44,7 +44,8 @@ _SERVERS = {
 }
 
 
-def _versions() -> str:
+def versions() -> str:
+    """The clients and tools that were measured with."""
     locked = json.loads((HERE / "package.json").read_text())["dependencies"]
     python = {"mcp": "mcp", "fastmcp": "fastmcp-slim"}
     found = [f"{name} {importlib.metadata.version(taken)}" for name, taken in python.items()]

@@ -29,15 +29,15 @@ async def said(
             come = asyncio.ensure_future(carrier().come.wait())
             first = asyncio.FIRST_COMPLETED
             try:
-                await wait(asyncio.wait({sending, come}, timeout=seconds, return_when=first))
+                done, _ = await wait(
+                    asyncio.wait({sending, come}, timeout=seconds, return_when=first)
+                )
             finally:
                 come.cancel()
-            silent = True
             for message in carrier().take():
                 if (piece := passed(message)) is not None:
-                    silent = False
                     yield piece
-            if silent and not sending.done():
+            if not done:
                 yield None
     finally:
         if not sending.done():

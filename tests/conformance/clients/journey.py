@@ -110,9 +110,11 @@ class Journey:
     async def make(self, step: dict[str, Any]) -> Outcome:
         """The outcome of one step; an error of JSON-RPC is one too."""
         verb: Callable[..., Awaitable[Outcome]] = getattr(self, f"_{step['do']}")
-        given = {key: value for key, value in step.items() if key != "do"}
+        given = {key: value for key, value in step.items() if key not in ("do", "patient")}
+        # Where a human decides, nothing but the client's own limit shall end the waiting.
+        limit = None if step.get("patient") else LIMIT
         try:
-            return await asyncio.wait_for(verb(**given), LIMIT)
+            return await asyncio.wait_for(verb(**given), limit)
         except MCPError as error:
             return {"failed": error.error.code, "message": error.error.message}
         except TimeoutError:

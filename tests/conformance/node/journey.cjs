@@ -87,8 +87,8 @@ function listeners(heard) {
   };
 }
 
-/** The verbs; `callTool(params, options)` calls, `watch(uri)` gives a function that ends the watch. */
-function verbs({ client, connected, callTool, watch }, heard) {
+/** The verbs; `callTool(params, options)` calls, `taskOf(params)` does so as a task, `watch(uri)` gives a function that ends the watch. */
+function verbs({ client, connected, callTool, taskOf, watch }, heard) {
   const call = (tool, given, signal) =>
     callTool({ name: tool, arguments: given ?? {} }, { onprogress: (step) => heard.step(step), signal });
   return {
@@ -112,6 +112,16 @@ function verbs({ client, connected, callTool, watch }, heard) {
         content: result.content.map(part), error: result.isError ?? false, ...heard.told(),
         ...(decision && { decision }),
       };
+    },
+    async task({ tool, arguments: given }) {
+      const said = [];
+      for await (const message of taskOf({ name: tool, arguments: given ?? {} })) {
+        said.push(message.type);
+        if (message.type === 'error') throw message.error;
+        if (message.type === 'result')
+          return { content: message.result.content.map(part), error: message.result.isError ?? false, said };
+      }
+      return 'it ended without a result';
     },
     async prompt({ name, arguments: given }) {
       heard.clear();
@@ -154,9 +164,12 @@ async function travel(open) {
   const outcomes = [];
   for (const step of JSON.parse(text)) {
     try {
-      outcomes.push(await limited(known[step.do](step)));
+      // Where a human decides, nothing but the client's own limit shall end the waiting.
+      const outcome = known[step.do](step);
+      outcomes.push(await (step.patient ? outcome : limited(outcome)));
     } catch (error) {
-      if (typeof error.code !== 'number') throw error;
+      // A client's own limit has a code in words.
+      if (typeof error.code !== 'number' && !(step.patient && error.code)) throw error;
       const message = error.message.replace(/^MCP error -?\d+: /, '');
       outcomes.push({ failed: error.code, message });
     }

@@ -30,6 +30,8 @@ travel(async (url, _era, heard) => {
     client,
     connected: () => ({ protocol: transport.protocolVersion, server: client.getServerVersion().name }),
     callTool: (params, options) => client.callTool(params, undefined, options),
+    taskOf: (params) =>
+      client.experimental.tasks.callToolStream(params, types.CallToolResultSchema, { task: {} }),
     watch: async (uri) => {
       if (uri) await client.subscribeResource({ uri });
       return async () => {};

@@ -56,16 +56,16 @@ class Quiet:
 class Room(World):
     """A desk, and the gate around it, in this process."""
 
-    def __init__(
-        self, folder: Path, server: FakeMcpServer, clock: ManualClock | None, **config: Any
-    ) -> None:
-        self.server = server
-        self.config = config
+    server: FakeMcpServer
+    """What stands behind the gate, in `room`."""
+
+    def __init__(self, folder: Path, url: str, clock: ManualClock | None, **config: Any) -> None:
+        self._url = url
         super().__init__(folder, clock, **self._whole(config))
         self.watch = Quiet()
 
     def _whole(self, config: dict[str, Any]) -> dict[str, Any]:
-        return {"sources": [{"id": "upstream", "url": self.server.url}], **config}
+        return {"sources": [{"id": "upstream", "url": self._url}], **config}
 
     async def open_door(self) -> None:
         """Listen."""
@@ -138,6 +138,10 @@ class Room(World):
         """The only request, once it is in that state."""
         return await self.comes_to(self.only.id, state)
 
+    def humans_asked(self) -> list[Approval]:
+        """All that the humans of the page were asked."""
+        return [a for humans in self.humans.values() for a in humans.asked]
+
     def refuse_to_ask(self, reason: str) -> None:
         """From now on the humans cannot be told."""
         self.cannot = CannotAsk(reason, "test")
@@ -155,7 +159,8 @@ async def room(
 ) -> AsyncIterator[Room]:
     """A room whose door is open."""
     async with FakeMcpServer() as server:
-        one = Room(folder, server, clock, **config)
+        one = Room(folder, server.url, clock, **config)
+        one.server = server
         await one.open_door()
         try:
             yield one
