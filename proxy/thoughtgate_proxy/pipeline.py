@@ -1,10 +1,9 @@
 """The way of a request: read once, judged, and only then sent on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from thoughtgate_proxy.carrying import exchange
 from thoughtgate_proxy.core import headers, message
@@ -133,7 +132,7 @@ class Pipeline:
         if waiting is not None:
             if isinstance(read, Request):
                 if _concerns(read, ruling):
-                    work = self._waited(waiting, way, http, head, read, ruling)
+                    work = partial(self._waited, waiting, way, http, head, read, ruling)
                     return self._guarded(work)
             elif isinstance(read, Notification) and read.method == "notifications/cancelled":
                 ours = waiting.taken_back(read, head)
@@ -175,9 +174,10 @@ class Pipeline:
             return reply
         return await edited(reply, edit, way.gate.config.limits.listing_reply_bytes)
 
-    async def _guarded(self, work: Coroutine[Any, Any, HttpReply]) -> HttpReply:
+    async def _guarded(self, work: Callable[[], Awaitable[HttpReply]]) -> HttpReply:
+        # A client that goes at once cancels this before its first step: `work` is then not begun.
         try:
-            return await work
+            return await work()
         except HttpRefused as refused:
             return self._refused(refused)
         except Exception as error:  # noqa: BLE001  as in `handle`

@@ -13,6 +13,7 @@ from thoughtgate_proxy.listeners.memory import Budget, NoRoom, Share, TooBig
 
 MOST_LINE = 1 << 16
 _VERSIONS = ("1.1", "1.0")
+_NOT_HTTP = 400
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -79,12 +80,13 @@ class RequestReader:
         except httptools.HttpParserUpgrade as upgrade:
             self._declined(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, HttpRefused):
-                raise error.__context__ from None
-            while len(self.ready) > came_before:
+            refused = error.__context__
+            if not isinstance(refused, HttpRefused):
+                said = str(error).partition("\n")[0][:100]
+                refused = HttpRefused(400, f"the request is not HTTP: {said}")
+            while refused.status == _NOT_HTTP and len(self.ready) > came_before:
                 self.ready.pop().share.release()
-            said = str(error).partition("\n")[0][:100]
-            raise HttpRefused(400, f"the request is not HTTP: {said}") from error
+            raise refused from None
         # The parser keeps a line that does not end, and tells nobody.
         if self.in_head and self._unended > self._limits().header_block_bytes + MOST_LINE:
             raise _line_too_long()

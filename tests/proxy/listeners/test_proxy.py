@@ -48,7 +48,7 @@ class Watching:
         self.cuts.append(reason)
 
 
-Handle = Callable[[HttpRequest], Awaitable[HttpReply]]
+Handle = Callable[[HttpRequest], HttpReply | Awaitable[HttpReply]]
 
 
 async def echo(request: HttpRequest) -> HttpReply:
@@ -223,6 +223,83 @@ async def test_a_connection_that_breaks_in_our_hands_is_just_closed() -> None:
     async with listening(broken) as (port, watch, _):
         with pytest.raises(Cut):
             await ask(port, post(b"{}"))
+        assert not watch.breaks
+
+
+@run
+async def test_thousands_of_requests_in_one_write_are_answered_in_their_order() -> None:
+    def at_once(request: HttpRequest) -> HttpReply:
+        return HttpReply(200, [], request.body)
+
+    async with listening(at_once) as (port, _, _listener), connected(port) as wire:
+        count = 3000
+        await wire.send(b"".join(post(b"%d" % number) for number in range(count)))
+        for number in range(count):
+            assert (await wire.reply()).body == b"%d" % number
+
+
+TOGETHER = {
+    "not HTTP": ([400], b"GARBAGE\r\n\r\n"),
+    "a coding that is not read": ([400], post(b"", "Transfer-Encoding: gzip, chunked")),
+    "two hosts": ([400], post(b"{}", "Host: a", "Host: a")),
+    "chunks in HTTP/1.0": ([400], chunked().replace(b"HTTP/1.1", b"HTTP/1.0")),
+    "a body too long": ([200, 413], post(b"", "Content-Length: 99999999")),
+    "another version": ([200, 505], post(b"{}").replace(b"HTTP/1.1", b"HTTP/2.0")),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@run
+async def test_bytes_that_are_not_http_spoil_what_came_with_them(name: str) -> None:
+    """Perhaps the request before them was not meant to end where we saw its end."""
+    statuses, after = TOGETHER[name]
+    handled = []
+
+    async def handle(request: HttpRequest) -> HttpReply:
+        handled.append(request)
+        return await echo(request)
+
+    async with listening(handle) as (port, _, _listener), connected(port) as wire:
+        await wire.send(post(b"{}") + after)
+        assert [reply.status for reply in await wire.replies()] == statuses
+        assert len(handled) == statuses.count(200)
+
+
+@run
+async def test_an_offer_of_another_protocol_is_ignored_with_all_that_follows_it_read() -> None:
+    offer = post(b"[1]", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: x")
+    async with listening() as (port, _, _listener):
+        for cut in (0, 20, len(offer) - 1):
+            async with connected(port) as wire:
+                await wire.send(offer[:cut])
+                await asyncio.sleep(0.01 if cut else 0)
+                await wire.send(offer[cut:] + post(b"[2]"))
+                assert (await wire.reply()).body == b"[1]"
+                assert (await wire.reply()).body == b"[2]"
+
+
+@run
+async def test_a_reply_that_nobody_takes_is_closed_however_soon_its_client_goes() -> None:
+    closed = 0
+
+    def close() -> None:
+        nonlocal closed
+        closed += 1
+
+    def handle(_: HttpRequest) -> HttpReply:
+        return HttpReply(200, [], endless(), close)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
+
+    async with listening(handle) as (port, watch, _):
+        for count in range(1, 31):
+            async with connected(port) as wire:
+                wire.writer.write(post(b"{}"))
+                wire.writer.write_eof()
+            await within(lambda: closed == count, "the reply to be closed")  # noqa: B023
         assert not watch.breaks
 
 
