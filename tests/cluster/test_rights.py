@@ -9,7 +9,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.install import NAMESPACE
 from tests.cluster.rest import Rest
 
-ACCOUNT = f"system:serviceaccount:{NAMESPACE}:thoughtgate-injector"
+FRONT = f"system:serviceaccount:{NAMESPACE}:"
+ACCOUNT = f"{FRONT}thoughtgate-injector"
+WATCHDOG = f"{FRONT}thoughtgate-watchdog"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,42 @@ RULES = [
 def test_the_injector_may_do_what_it_needs_and_no_more(
     rest: Rest, verb: str, resource: str, namespace: str, name: str, may: bool
 ) -> None:
+    assert allowed(rest, ACCOUNT, verb, resource, namespace, name) is may
+
+
+WATCHDOG_RULES = [
+    ("list", "pods", "", "", True),
+    ("watch", "pods", "", "", True),
+    ("list", "namespaces", "", "", True),
+    ("watch", "namespaces", "", "", True),
+    ("create", "events", "free", "", True),
+    ("get", "mutatingwebhookconfigurations", "", "thoughtgate-injector", True),
+    ("patch", "mutatingwebhookconfigurations", "", "thoughtgate-injector", False),
+    ("get", "mutatingwebhookconfigurations", "", "another", False),
+    # Only with the component `evict`.
+    ("create", "pods/eviction", "free", "", False),
+    ("delete", "pods", "free", "", False),
+    ("patch", "pods", "free", "", False),
+    ("create", "pods/exec", "free", "", False),
+    ("get", "secrets", NAMESPACE, "thoughtgate-injector-ca", False),
+    ("get", "configmaps", "free", "thoughtgate-config", False),
+    ("list", "events", "free", "", False),
+    ("patch", "namespaces", "", "free", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace", "name", "may"),
+    WATCHDOG_RULES,
+    ids=[" ".join(str(part) for part in rule[:4]) for rule in WATCHDOG_RULES],
+)
+def test_the_watchdog_may_look_and_say_and_no_more(
+    rest: Rest, verb: str, resource: str, namespace: str, name: str, may: bool
+) -> None:
+    assert allowed(rest, WATCHDOG, verb, resource, namespace, name) is may
+
+
+def allowed(rest: Rest, account: str, verb: str, resource: str, namespace: str, name: str) -> bool:
     plural, _, sub = resource.partition("/")
     group = "admissionregistration.k8s.io" if "webhook" in plural or "policies" in plural else ""
     attributes = {
@@ -68,10 +106,11 @@ def test_the_injector_may_do_what_it_needs_and_no_more(
         "name": name,
     }
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}"]
-    spec = {"user": ACCOUNT, "groups": [*groups, "system:authenticated"]}
+    spec = {"user": account, "groups": [*groups, "system:authenticated"]}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     answer = rest.send("POST", path, {"spec": {**spec, "resourceAttributes": attributes}}).object
-    assert answer["status"]["allowed"] is may
+    found: bool = answer["status"]["allowed"]
+    return found
 
 
 @pytest.mark.usefixtures("rest")
