@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-long soak check lock bench cluster golden clean
+.PHONY: help setup demo test test-fast test-long soak check lock bench cluster golden screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -65,6 +65,11 @@ cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 golden: $(STAMP)  ## write the golden pods and the PrometheusRule anew; read the difference
 	$(BIN)/python -m tests.injector.golden
 	$(BIN)/python -m tests.injector.monitoring
+
+screenshots: $(STAMP)  ## the pictures of the approvals page in docs/images (best with root)
+	@fc-list 2>/dev/null | grep -q JetBrains || \
+		apt-get install -y -q --no-install-recommends fonts-inter fonts-jetbrains-mono
+	$(BIN)/python -m tests.proxy.approvals.screenshots
 
 lock: $(STAMP)  ## resolve the locked requirements anew
 	for extra in proxy injector examples bench dev; do \

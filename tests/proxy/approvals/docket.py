@@ -119,7 +119,7 @@ class MemoryDocket:
         approval = Approval(
             id=id or hashlib.sha256(b"%d" % number).hexdigest()[:24],
             call=Call(
-                principal='Agent::"data-engineering/my-agent"', source="upstream",
+                principal="data-engineering/my-agent", source="upstream",
                 method="tools/call", kind=Kind.TOOL, name=name, target="/", body=body,
                 digest=hashlib.sha256(body).hexdigest(),
             ),

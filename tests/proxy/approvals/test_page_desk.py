@@ -13,7 +13,8 @@ import pytest
 from tests.awaiting import run, soon, within
 from tests.proxy.approvals.desks import Carrier, ManualClock, World, a_call
 from tests.proxy.approvals.serving import ANNA, BEN, Lines, Served
-from tests.proxy.running import APPROVER, RULES, config, started
+from tests.proxy.running import APPROVER, RULES, config, fronted, started
+from tests.proxy.wire import ask, call, post
 from thoughtgate_proxy.approvals.adapter import Asking, Docket
 from thoughtgate_proxy.approvals.page import Page
 from thoughtgate_proxy.approvals.tokens import Approvers
@@ -245,3 +246,32 @@ async def test_a_listed_approver_without_a_token_is_warned_of(tmp_path: Path) ->
     async with started(tmp_path, config(URL, rules)) as proxy:
         line = await proxy.line("configuration warning")
     assert line["warning"] == "approval.default.approvers: `zoe` has no token for the page yet"
+
+
+@run
+async def test_a_held_call_goes_on_when_anna_says_so_and_only_then(tmp_path: Path) -> None:
+    """Agent, gate, desk, page and server, each a real one."""
+    async with fronted(tmp_path) as (server, proxy):
+        ready = await proxy.line("ready")
+        answer = asyncio.create_task(ask(proxy.port, post(call("delete_user", user="u-1"))))
+        async with client(ready["page_port"]) as anna:
+
+            async def waiting() -> dict[str, Any]:
+                version = ""
+                while True:
+                    listed = await (await anna.get(f"{LIST}?wait=5&after={version}")).json()
+                    if listed["pending"]:
+                        return dict(listed["pending"][0])
+                    version = listed["version"]
+
+            item = await soon(waiting(), "the request on the page")
+            assert item["name"] == "delete_user"
+            assert not answer.done()
+            assert not server.received
+            body = {"verdict": "approve", "digest": item["digest"]}
+            reply = await anna.post(f"{LIST}/{item['id']}/votes", json=body)
+            assert reply.status == 200
+            assert b"delete_user" in (await soon(answer, "the agent's answer")).body
+        assert len(server.received) == 1
+        line = await proxy.line("approval", step="vote")
+        assert (line["approver"], line["verdict"]) == ("anna", "approve")
