@@ -57,6 +57,7 @@ _MOST_BODY = 1 << 14
 _BODY_SECONDS = 10.0
 _IDLE_SECONDS = 75.0
 _MOST_WAITING = 64
+_MOST_CONNECTIONS = 256
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
@@ -97,6 +98,7 @@ class Inbound:
         self._sessions = Sessions(approvers, time.monotonic)
         self._guesses = Guesses(time.monotonic)
         self._waiting = 0
+        self._servers: list[asyncio.Server] = []
         # Browsers keep one jar for all ports of localhost, and a person may look at many pods.
         told = orjson.dumps(self._whose, option=orjson.OPT_SORT_KEYS)
         self._cookie = f"thoughtgate-{hashlib.sha256(told).hexdigest()[:12]}"
@@ -128,13 +130,22 @@ class Inbound:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on those, which are bound; they are closed in the end."""
         await self._runner.setup()
-        for one in sockets:
-            await web.SockSite(self._runner, one).start()
+        loop = asyncio.get_running_loop()
+        self._servers = [await loop.create_server(self._connection, sock=one) for one in sockets]
 
     async def close(self) -> None:
         """Stop listening, and answer the views that wait."""
+        for server in self._servers:
+            server.close()
         self._page.wake()
         await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._runner.server
+        # The agent can open as many as it likes, and each takes memory that the gate needs.
+        if server is None or len(server.connections) >= _MOST_CONNECTIONS:
+            return _Full()
+        return server()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -243,6 +254,13 @@ class Inbound:
         except VoteRefused as error:
             status = {"not_found": 404, "not_yours": 403, "not_kept": 503}.get(error.code, 409)
             raise Refused(status, error.code, error.reason) from error
+
+
+class _Full(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 _MOST_BYTES_TEXT: Final = f"{_MOST_BODY} bytes"

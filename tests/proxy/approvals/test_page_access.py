@@ -1,9 +1,11 @@
 """Who gets at the page: tokens, sessions, other sites' pages, names that point here."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.awaiting import run, soon
@@ -256,6 +258,24 @@ async def test_the_page_is_one_for_everybody_and_takes_nothing_from_elsewhere(
         assert "https://" not in answer.text
     for word in ("<style", " style=", "onclick=", "javascript:"):
         assert word not in page.text
+
+
+@run
+async def test_idle_connections_take_no_more_than_their_share(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        idle = [await asyncio.open_connection("127.0.0.1", world.port) for _ in range(256)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        assert await soon(reader.read(), "the end of one too many") == b""
+        for _, other in (*idle, (reader, writer)):
+            other.close()
+
+        async def answered() -> None:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    if (await world.ask("GET", LIST)).status == 200:
+                        return
+
+        await soon(answered(), "room again")
 
 
 @run
