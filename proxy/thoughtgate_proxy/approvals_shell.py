@@ -79,6 +79,9 @@ def run(options: argparse.Namespace) -> int:
     except Failed as failed:
         print(shown.text(str(failed)), file=sys.stderr)
         return failed.code
+    except (LookupError, TypeError, ValueError, AttributeError):
+        print("what answers there is no approvals page of this version", file=sys.stderr)
+        return UNREACHABLE
     except BrokenPipeError:  # a pager that was left
         sys.stderr.close()
     return DONE

@@ -6,10 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.awaiting import run
 from tests.proxy.approvals.serving import ANNA, BEN, Served, served
@@ -31,11 +34,16 @@ class Done:
 
 
 async def shell(
-    world: Served, folder: Path, *arguments: str, token: str = ANNA, url: str | None = None
+    world: Served | None, folder: Path, *arguments: str, token: str = ANNA, url: str = ""
 ) -> Done:
     """Run the command as a person does."""
     (folder / "token").write_text(f"{token}\n")
-    options = ("--url", url or world.url, "--token-file", str(folder / "token"))
+    options = (
+        "--url",
+        world.url if world and not url else url,
+        "--token-file",
+        str(folder / "token"),
+    )
     process = await asyncio.create_subprocess_exec(
         COMMAND, "approvals", arguments[0], *options, *arguments[1:],
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -116,6 +124,71 @@ async def test_strangers_words_cannot_forge_the_terminal(tmp_path: Path) -> None
     assert [line for line in shown.out.splitlines() if line.startswith("state:")] == [
         "state:       pending"
     ]
+
+
+def forged(text: str, **more: object) -> dict[str, object]:
+    """A request in which every text is `text`, as no page of ours would answer."""
+    words = (
+        "id", "state", "source", "name", "outcome", "principal", "namespace", "pod", "method",
+        "why", "workflow", "correlation_id", "digest", "description", "arguments", "others",
+    )  # fmt: skip
+    vote = {"name": text, "verdict": "approve", "at": 0.0, "reason": text}
+    facts = {"may": ["approve"], "may_not": text, "policies": [text], "redacted": [text]}
+    numbers = {"now": 0.0, "deadline": 1.0, "required": 1, "missing": 0}
+    return {**dict.fromkeys(words, text), "votes": [vote], **facts, **numbers, **more}
+
+
+@pytest.mark.parametrize("what", ["list", "show", "approve"])
+@run
+async def test_not_even_a_page_of_the_agents_own_can_forge_the_terminal(
+    tmp_path: Path, what: str
+) -> None:
+    item = forged("\x1b[2J\r\u202eok\x9b", id="tg_1234567890")
+    answers: dict[str, object] = {
+        "/api/v1/approvals": {"now": 0.0, "pending": [item], "recent": []},
+        "/api/v1/approvals/tg_1234567890": item,
+        "/api/v1/approvals/tg_1234567890/votes": item,
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(answers[request.path])
+
+    async with answering(answer) as url:
+        more = () if what == "list" else ("tg_123456",)
+        done = await shell(None, tmp_path, what, *more, url=url)
+    assert done.code == 0, done.err
+    assert "\\u001b[2J" in done.out
+    text = done.out + done.err
+    assert all(character.isprintable() or character == "\n" for character in text), text
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"x", b'{"pending": 1, "recent": {}}', b"null"])
+@run
+async def test_what_is_no_page_is_said_to_be_none(tmp_path: Path, body: bytes) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    async with answering(answer) as url:
+        done = await shell(None, tmp_path, "list", url=url)
+    assert (done.code, done.out) == (3, "")
+    assert len(done.err.splitlines()) == 1
+
+
+@asynccontextmanager
+async def answering(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
+    """A server that answers everything so; gives its URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 @run
