@@ -16,6 +16,9 @@ from tests.proxy.approvals.serving import ANNA, BEN, Served, served
 from thoughtgate_proxy.core.approval import State, Step
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 
+# The first of them may have to install the browser.
+pytestmark = pytest.mark.timeout(300)
+
 Test = Callable[[Served, Page], Awaitable[None]]
 
 HOSTILE = {
@@ -280,7 +283,7 @@ async def test_a_key_that_was_meant_for_another_request_decides_nothing(
     await page.evaluate(
         "const press = (key) => document.body.dispatchEvent("
         "new KeyboardEvent('keydown', {key, bubbles: true}));"
-        "press('j'); setTimeout(() => press('a'), 100)"
+        "press('j'); new Promise((done) => setTimeout(() => done(press('a')), 100))"
     )
     await expect(page.locator("#detail-name")).to_have_text("second")
     await ready(page)
