@@ -1,25 +1,17 @@
-"""The page in a real browser: what an approver sees, presses and is kept from."""
+"""The page in a real browser: what an approver sees."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
-from tests.awaiting import within
-from tests.proxy.approvals import browser
-from tests.proxy.approvals.serving import ANNA, BEN, Served, served
-from thoughtgate_proxy.core.approval import State, Step
+from tests.proxy.approvals.browsing import button, flawless, ready, row, seen, sign_in
+from tests.proxy.approvals.serving import ANNA, BEN, Served
+from thoughtgate_proxy.core.approval import Step
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 
 # The first of them may have to install the browser.
 pytestmark = pytest.mark.timeout(300)
-
-Test = Callable[[Served, Page], Awaitable[None]]
 
 HOSTILE = {
     "html": '<img src=x onerror="alert(1)"><script>alert(2)</script>',
@@ -30,86 +22,6 @@ HOSTILE = {
     "long": "w" * 5000,
     "escape": "\x1b[2J\x07",
 }
-
-
-class Chromium:
-    """One browser for all tests of this module, and the event loop that it lives in."""
-
-    def __init__(self, runner: asyncio.Runner, browser: Browser) -> None:
-        self.runner, self.browser = runner, browser
-
-    def run(self, folder: Path, test: Test, *, expected: tuple[str, ...], **options: Any) -> None:
-        """Run a test with a page that is not yet signed in, and a pod of its own.
-
-        The console must stay silent but for lines with one of `expected` in them.
-        """
-
-        async def body() -> None:
-            complaints: list[str] = []
-            async with (
-                served(folder) as world,
-                browser.window(self.browser, complaints, **options) as page,
-            ):
-                await test(world, page)
-            left = [line for line in complaints if not any(word in line for word in expected)]
-            assert not left, left
-
-        self.runner.run(body())
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """The browser; the tests are skipped where there is none."""
-    browser.required()
-    with asyncio.Runner() as runner:
-        opening = browser.browser()
-        opened = runner.run(opening.__aenter__())
-        try:
-            yield Chromium(runner, opened)
-        finally:
-            runner.run(opening.__aexit__(None, None, None))
-
-
-def seen(
-    *, signed_in: bool = True, expected: tuple[str, ...] = (), **options: Any
-) -> Callable[[Test], Callable[[Chromium, Path], None]]:
-    """A test of a page, signed in as anna if not told otherwise."""
-
-    def decorate(test: Test) -> Callable[[Chromium, Path], None]:
-        async def body(world: Served, page: Page) -> None:
-            if signed_in:
-                await sign_in(world, page)
-            await test(world, page)
-
-        # Not functools.wraps: pytest must see this signature, and no other.
-        def plain(chromium: Chromium, tmp_path: Path) -> None:
-            chromium.run(tmp_path, body, expected=expected, **options)
-
-        plain.__doc__ = test.__doc__
-        return plain
-
-    return decorate
-
-
-async def sign_in(world: Served, page: Page) -> None:
-    """By the one-time link, as the demo prints it."""
-    await page.goto(f"{world.url}/#token={ANNA}")
-    await expect(page.locator("#live-text")).to_have_text("Live · anna")
-
-
-def row(page: Page, name: str) -> Any:
-    """The row of a request in the list."""
-    return page.locator("#list").get_by_role("button", name=re.compile(rf"^{name}"))
-
-
-def button(page: Page, name: str) -> Any:
-    """A button of the detail's decision."""
-    return page.locator(".decision").get_by_role("button", name=name)
-
-
-async def ready(page: Page) -> None:
-    """Wait until the shown request may be decided."""
-    await expect(button(page, "Reject…")).to_be_enabled()
 
 
 @seen(signed_in=False, expected=("401",))
@@ -168,144 +80,6 @@ async def test_requests_arrive_live_with_all_that_an_approver_needs(
 
 
 @seen()
-async def test_a_request_is_approved_by_keyboard(world: Served, page: Page) -> None:
-    await world.docket.open("first")
-    second = await world.docket.open("second")
-    await expect(row(page, "second")).to_be_visible()
-    await page.keyboard.press("j")
-    await expect(page.locator("#detail-name")).to_have_text("second")
-    await ready(page)
-    await page.keyboard.press("a")
-    await expect(page.locator(".standing")).to_contain_text("Approved by anna")
-    (vote,) = world.docket.votes
-    assert (vote.approver, vote.verdict) == ("anna", "approve")
-    assert world.docket.kept[second.id].state is State.APPROVED
-    await page.keyboard.press("k")
-    await expect(page.locator("#detail-name")).to_have_text("first")
-
-
-@seen()
-async def test_a_request_is_rejected_with_a_reason(world: Served, page: Page) -> None:
-    item = await world.docket.open()
-    await ready(page)
-    await page.keyboard.press("r")
-    await page.keyboard.type("ask for one account at a time")
-    await expect(button(page, "Reject")).to_be_enabled()
-    await page.keyboard.press("Enter")
-    await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
-    await expect(page.locator(".votes")).to_contain_text("ask for one account at a time")
-    assert world.docket.kept[item.id].reason == "ask for one account at a time"
-
-
-@seen()
-async def test_buttons_do_the_same(world: Served, page: Page) -> None:
-    item = await world.docket.open("first")
-    other = await world.docket.open("second")
-    await ready(page)
-    await button(page, "Approve").click()
-    await expect(page.locator(".standing")).to_contain_text("Approved by anna")
-    await row(page, "second").click()
-    await ready(page)
-    await button(page, "Reject…").click()
-    await page.get_by_label("Why not?").fill("no")
-    await button(page, "Reject").click()
-    await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
-    kept = world.docket.kept
-    assert (kept[item.id].state, kept[other.id].state) == (State.APPROVED, State.REJECTED)
-
-
-@seen()
-async def test_a_reason_is_not_lost_while_the_list_changes(world: Served, page: Page) -> None:
-    await world.docket.open("first")
-    await ready(page)
-    await page.keyboard.press("r")
-    await page.keyboard.type("half a rea")
-    await world.docket.open("second")
-    await expect(row(page, "second")).to_be_visible()
-    await page.keyboard.type("son, a j and an r")
-    await expect(page.get_by_label("Why not?")).to_have_value("half a reason, a j and an r")
-    await page.keyboard.press("Escape")
-    await ready(page)
-    assert world.docket.votes == []
-
-
-@seen()
-async def test_focus_stays_while_the_list_changes(world: Served, page: Page) -> None:
-    first = await world.docket.open("first")
-    await world.docket.open("second")
-    await expect(row(page, "second")).to_be_visible()
-    await row(page, "first").focus()
-    await world.docket.open("third")
-    await expect(row(page, "third")).to_be_visible()
-    await expect(row(page, "first")).to_be_focused()
-    # It goes to the other list, and the focus with it.
-    await world.docket.step(first.id, Step.CANCEL)
-    await expect(page.locator("#recent")).to_contain_text("first")
-    await expect(row(page, "first")).to_be_focused()
-    await page.keyboard.press("ArrowUp")
-    await expect(row(page, "third")).to_be_focused()
-
-
-@seen()
-async def test_nothing_is_decided_twice_by_a_list_that_shifts(world: Served, page: Page) -> None:
-    items = [await world.docket.open(name) for name in ("first", "second", "third")]
-    await expect(row(page, "third")).to_be_visible()
-    await ready(page)
-    box = await button(page, "Approve").bounding_box()
-    assert box is not None
-    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    await page.mouse.dblclick(*at)
-    await page.keyboard.press("a")
-    await page.keyboard.press("a")
-    await expect(page.locator(".standing")).to_contain_text("Approved by anna")
-    # The call goes and its row leaves the list: what is shown stays what was chosen.
-    await world.docket.step(items[0].id, Step.SEND)
-    await world.docket.step(items[0].id, Step.FINISH)
-    await expect(page.locator(".standing")).to_contain_text("and sent")
-    await page.mouse.dblclick(*at)
-    await page.keyboard.press("a")
-    await expect(page.locator("#detail-name")).to_have_text("first")
-    assert len(world.docket.votes) == 1
-
-
-@seen()
-async def test_a_key_that_was_meant_for_another_request_decides_nothing(
-    world: Served, page: Page
-) -> None:
-    await world.docket.open("first")
-    await world.docket.open("second")
-    await expect(row(page, "second")).to_be_visible()
-    for name in ("second", "first"):
-        await row(page, name).click()
-        await expect(page.locator("#detail-name")).to_have_text(name)
-        await ready(page)
-    # Both by the browser's own clock, which a slow machine cannot put out of order.
-    await page.evaluate(
-        "const press = (key) => document.body.dispatchEvent("
-        "new KeyboardEvent('keydown', {key, bubbles: true}));"
-        "press('j'); new Promise((done) => setTimeout(() => done(press('a')), 100))"
-    )
-    await expect(page.locator("#detail-name")).to_have_text("second")
-    await ready(page)
-    assert world.docket.votes == []
-
-
-@seen()
-async def test_a_key_that_is_held_down_decides_nothing(world: Served, page: Page) -> None:
-    await world.docket.open()
-    await ready(page)
-    for modifier in ("Control", "Alt", "Meta"):
-        await page.keyboard.press(f"{modifier}+r")
-        await page.keyboard.press(f"{modifier}+a")
-    await page.evaluate(
-        "document.body.dispatchEvent(new KeyboardEvent('keydown',"
-        " {key: 'a', repeat: true, bubbles: true}))"
-    )
-    assert world.docket.votes == []
-    await expect(page.locator(".standing")).to_contain_text("Waiting")
-
-
-@seen()
 async def test_hostile_arguments_are_text(world: Served, page: Page) -> None:
     await world.docket.open(
         '<b onclick="alert(4)">tool</b>\u202e', HOSTILE,
@@ -349,33 +123,6 @@ async def test_what_is_redacted_is_marked_and_a_look_alike_is_not(
 
 
 @seen()
-async def test_two_approvals_are_counted_in_sight(world: Served, page: Page) -> None:
-    world.docket.workflows["default"] = Workflow(
-        adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
-    )
-    item = await world.docket.open(required=2)
-    await ready(page)
-    await expect(page.locator(".standing")).to_have_text("0 of 2 approvals.")
-    await page.keyboard.press("a")
-    await expect(page.locator(".standing")).to_have_text("1 of 2 approvals.")
-    await expect(button(page, "Approve")).to_be_hidden()
-    await expect(page.locator(".votes")).to_contain_text("anna approved")
-    await world.vote(item.id, token=BEN)
-    await expect(page.locator(".standing")).to_contain_text("Approved by anna, ben")
-    await expect(page.locator(".votes")).to_contain_text("ben approved")
-
-
-@seen()
-async def test_who_may_not_decide_is_told_why(world: Served, page: Page) -> None:
-    world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, approvers=("ben",))
-    await world.docket.open()
-    await expect(page.locator(".told")).to_contain_text("only the listed approvers of `default`")
-    await expect(button(page, "Approve")).to_be_hidden()
-    await page.keyboard.press("a")
-    assert world.docket.votes == []
-
-
-@seen()
 async def test_each_end_has_its_own_words(world: Served, page: Page) -> None:
     for step in (Step.EXPIRE, Step.CANCEL):
         await world.docket.step((await world.docket.open(step.value)).id, step)
@@ -391,45 +138,6 @@ async def test_each_end_has_its_own_words(world: Served, page: Page) -> None:
         await row(page, name).click()
         await expect(page.locator(".standing")).to_contain_text(words)
         await expect(page.locator(".decision")).to_be_hidden()
-
-
-@seen(viewport=browser.PHONE, has_touch=True, is_mobile=True)
-async def test_a_phone_has_one_thing_at_a_time(world: Served, page: Page) -> None:
-    item = await world.docket.open("pay", {"to": "x" * 300, "amount": 12})
-    await expect(row(page, "pay")).to_be_visible()
-    await expect(page.locator("#detail")).to_be_hidden()
-    await row(page, "pay").tap()
-    await expect(row(page, "pay")).to_be_hidden()
-    await ready(page)
-    for name in ("Approve", "Reject…"):
-        box = await button(page, name).bounding_box()
-        assert box is not None
-        assert box["height"] >= 44
-        assert box["y"] + box["height"] <= browser.PHONE["height"]
-        assert box["x"] + box["width"] <= browser.PHONE["width"]
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await page.go_back()
-    await expect(row(page, "pay")).to_be_visible()
-    await row(page, "pay").tap()
-    await ready(page)
-    await button(page, "Approve").tap()
-    await expect(page.locator(".standing")).to_contain_text("Approved by anna")
-    await page.get_by_role("button", name="All requests").tap()
-    await expect(row(page, "pay")).to_be_visible()
-    assert world.docket.kept[item.id].state is State.APPROVED
-
-
-@seen(expected=("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"))
-async def test_a_lost_connection_is_said_and_nothing_can_be_pressed(
-    world: Served, page: Page
-) -> None:
-    await world.docket.open()
-    await ready(page)
-    await world.inbound.close()
-    await expect(page.get_by_role("alert").first).to_contain_text("No connection to the pod")
-    await expect(button(page, "Approve")).to_be_disabled()
-    await page.keyboard.press("a")
-    assert world.docket.votes == []
 
 
 @seen(expected=("401",))
@@ -475,12 +183,6 @@ test_nothing_stands_in_the_way_of_a_screen_reader = seen(signed_in=False)(access
 test_nor_in_the_dark = seen(signed_in=False, color_scheme="dark")(accessible)
 
 
-async def flawless(page: Page) -> None:
-    """axe finds nothing: labels, roles, contrast."""
-    result = await Axe().run(page)
-    assert result.violations_count == 0, result.generate_report()
-
-
 @seen(permissions=["notifications"])
 async def test_notifications_are_only_for_those_who_ask(world: Served, page: Page) -> None:
     await page.evaluate(
@@ -497,17 +199,3 @@ async def test_notifications_are_only_for_those_who_ask(world: Served, page: Pag
     await world.docket.open("second")
     await expect(row(page, "second")).to_be_visible()
     assert await page.evaluate("told") == ["Approve second?"]
-
-
-@seen(expected=("409",))
-async def test_a_vote_that_does_not_count_says_so(world: Served, page: Page) -> None:
-    item = await world.docket.open()
-    await ready(page)
-    # Another's word came first, and the news of it is still under way.
-    world.docket.asking = None
-    await world.docket.step(item.id, Step.EXPIRE)
-    await page.keyboard.press("a")
-    await expect(page.locator(".decision").get_by_role("alert")).to_contain_text(
-        "Not counted: too late"
-    )
-    await within(lambda: world.docket.votes == [], "no vote")
