@@ -108,6 +108,17 @@ class Cluster:
             self._loaded.add(image.name)
         return image.name
 
+    def kill(self, pod: str, container: str, namespace: str = "default") -> None:
+        """SIGKILL to the first process of a pod's native sidecar, as the kernel's own would be."""
+        status = self.json("get", "pod", pod, "-n", namespace)["status"]
+        (id,) = [
+            each["containerID"].removeprefix("containerd://")
+            for each in status["initContainerStatuses"]
+            if each["name"] == container
+        ]
+        ctr: list[str | Path] = ["ctr", "-a", self._run.containerd_socket, "-n", "k8s.io"]
+        run(*ctr, "tasks", "kill", "--signal", "SIGKILL", id, limit=30)
+
     def project_image(self, program: str) -> str:
         """Builds and loads the image of `Dockerfile.PROGRAM`: `proxy` or `injector`."""
         return self.load_image(images.project(program, self._say))

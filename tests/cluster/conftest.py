@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import binaries, control_plane, report
+from tests.cluster import binaries, control_plane, images, report
 from tests.cluster import cluster as real
 
 # With the wait for another cluster's end, and the building of images.
@@ -31,6 +31,18 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no cluster, and CI=true demands one: {reason}", pytrace=False)
     pytest.skip(f"no cluster: {reason}")
+
+
+@pytest.fixture(scope="session")
+def mcp_image(cluster: real.Cluster) -> str:
+    """The image of the sample MCP server and of the agent's client."""
+    files = {
+        "examples.txt": images.ROOT / "requirements" / "examples.txt",
+        "server.py": images.ROOT / "examples" / "demo" / "server.py",
+        "agent.py": HERE / "pods" / "agent.py",
+    }
+    recipe = (HERE / "pods" / "Dockerfile").read_text()
+    return cluster.load_image(images.build("thoughtgate-test-mcp", recipe, files, print))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from tests.cluster.cluster import Cluster
 
 NAMESPACE = "thoughtgate-system"
 MANIFESTS = images.ROOT / "manifests"
+SLACK = "http://slack.slack:8080"
+"""Where `tests.cluster.slack` serves; every sidecar is told of it, by the operator's settings."""
 
 
 def install(cluster: Cluster, *components: str, arguments: Sequence[str] = ()) -> None:
@@ -38,6 +40,7 @@ def overlay(
 ) -> dict[str, object]:
     """What somebody with a private registry would write."""
     name, tag = injector.rsplit(":", 1)
+    env = {"sidecar.env": f"THOUGHTGATE_SLACK_API_URL={SLACK}/api/\n"}
     manifests = os.path.relpath(MANIFESTS, folder.resolve())
     return {
         "resources": [manifests],
@@ -46,7 +49,7 @@ def overlay(
         ],
         "components": [f"{manifests}/components/{component}" for component in components],
         "patches": [
-            {"patch": yaml.safe_dump(settings({"sidecar.images": proxy}))},
+            {"patch": yaml.safe_dump(settings({"sidecar.images": proxy, **env}))},
             *(_argument(each) for each in arguments),
         ],
         "transformers": [f"{manifests}/settings"],

@@ -3,107 +3,40 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.cluster import images
 from tests.cluster.cluster import Cluster, CommandFailedError
 from tests.cluster.images import ROOT
 from tests.cluster.install import install
+from tests.cluster.main_job import SIDECAR, ask, pod, server
 
-PODS = ROOT / "tests" / "cluster" / "pods"
-SIDECAR = "thoughtgate"
 # Nobody goes into the sidecar: what it says of itself is open to the agent.
 READY = """
 from urllib.request import urlopen
 print(urlopen('http://localhost:7469/ready').read().decode())
 """
-WAIT = ["python3", "-c", "import signal; signal.pause()"]
 
 
 @pytest.fixture(scope="module")
-def image(cluster: Cluster) -> str:
-    files: dict[str, Any] = {
-        "examples.txt": ROOT / "requirements" / "examples.txt",
-        "server.py": ROOT / "examples" / "demo" / "server.py",
-        "agent.py": PODS / "agent.py",
-    }
-    built = images.build("thoughtgate-test-mcp", (PODS / "Dockerfile").read_text(), files, print)
-    return cluster.load_image(built)
-
-
-@pytest.fixture(scope="module")
-def namespace(cluster: Cluster, image: str) -> Iterator[str]:
+def namespace(cluster: Cluster, mcp_image: str) -> Iterator[str]:
     """A namespace with the reference document's ConfigMap, Secret and server."""
     install(cluster)
     with cluster.namespace("agents") as name:
         cluster.apply((ROOT / "examples" / "config.yaml").read_text(), name)
         secret = ("create", "secret", "generic", "thoughtgate-secrets", "-n", name)
         cluster.kubectl(*secret, "--from-literal=slack-token=xoxb-your-token")
-        cluster.apply(server(image), name)
+        cluster.apply(server(mcp_image), name)
         cluster.wait("condition=Available", "deployment/mcp-server", name)
         yield name
 
 
-def server(image: str) -> str:
-    """The MCP server as Deployment and Service `mcp-server`, on port 3000 at `/`."""
-    container = {
-        "name": "server",
-        "image": image,
-        "imagePullPolicy": "Never",
-        "command": ["python", "/server.py", "3000", "0.0.0.0"],
-        "readinessProbe": {"tcpSocket": {"port": 3000}, "periodSeconds": 1},
-    }
-    labels = {"app": "mcp-server"}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "mcp-server"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        },
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "mcp-server"},
-        "spec": {"selector": labels, "ports": [{"port": 3000}]},
-    }
-    return yaml.safe_dump_all([deployment, service])
-
-
-def pod(
-    name: str, image: str, labels: dict[str, str], inject: str | None = "true"
-) -> dict[str, Any]:
-    """An agent's pod: the example's, with another name, image and labels."""
-    made: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "pod.yaml").read_text())
-    made["metadata"] |= {"name": name, "labels": labels}
-    if inject is None:
-        del made["metadata"]["annotations"]
-    else:
-        made["metadata"]["annotations"]["thoughtgate.io/inject"] = inject
-    agent = made["spec"]["containers"][0]
-    agent |= {"image": image, "imagePullPolicy": "Never", "command": WAIT}
-    # The kernel's own refusal of SIGTERM to pid 1 must not cost each test the grace period.
-    made["spec"]["terminationGracePeriodSeconds"] = 2
-    return made
-
-
-def ask(cluster: Cluster, name: str, namespace: str, *calls: tuple[str, dict[str, Any]]) -> Any:
-    """The agent's calls, from within its container: the answers in order."""
-    printed = cluster.exec(name, "python", "/agent.py", json.dumps(calls), namespace=namespace)
-    return [json.loads(line) for line in printed.splitlines()]
-
-
 @pytest.fixture(scope="module")
-def agent(cluster: Cluster, namespace: str, image: str) -> str:
+def agent(cluster: Cluster, namespace: str, mcp_image: str) -> str:
     """The reference document's agent, Ready."""
     labels = {"app": "my-agent", "team": "data-engineering"}
     began = time.monotonic()
-    cluster.apply(pod("my-agent", image, labels), namespace)
+    cluster.apply(pod("my-agent", mcp_image, labels), namespace)
     cluster.wait_ready("my-agent", namespace)
     print(f"from apply to Ready: {time.monotonic() - began:.1f} s")
     return "my-agent"
@@ -138,8 +71,8 @@ def test_calls_are_decided_by_rule_and_by_the_pods_labels(
     assert "the approvers cannot be reached" in delete["text"]
 
 
-def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, image: str) -> None:
-    manifest = pod("helpdesk", image, {"app": "helpdesk", "team": "support"})
+def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, mcp_image: str) -> None:
+    manifest = pod("helpdesk", mcp_image, {"app": "helpdesk", "team": "support"})
     # The smallest sidecar there is: 50Mi and a tenth of a processor must be enough.
     manifest["metadata"]["annotations"]["thoughtgate.io/profile"] = "light"
     cluster.apply(manifest, namespace)
@@ -170,9 +103,9 @@ def test_each_decision_is_a_line_of_the_sidecars_log(
 
 
 def test_a_pod_without_the_annotation_is_untouched(
-    cluster: Cluster, namespace: str, image: str
+    cluster: Cluster, namespace: str, mcp_image: str
 ) -> None:
-    cluster.apply(pod("bystander", image, {"app": "bystander"}, inject=None), namespace)
+    cluster.apply(pod("bystander", mcp_image, {"app": "bystander"}, inject=None), namespace)
     found = cluster.json("get", "pod", "bystander", "-n", namespace)
     assert "initContainers" not in found["spec"]
     assert "env" not in found["spec"]["containers"][0]
@@ -184,16 +117,16 @@ def test_a_pod_without_the_annotation_is_untouched(
 
 
 def test_a_misspelt_word_is_refused_with_words(
-    cluster: Cluster, namespace: str, image: str
+    cluster: Cluster, namespace: str, mcp_image: str
 ) -> None:
     with pytest.raises(CommandFailedError, match=r"`flase`.*`true`.*`false`"):
-        cluster.apply(pod("misspelt", image, {"app": "misspelt"}, inject="flase"), namespace)
+        cluster.apply(pod("misspelt", mcp_image, {"app": "misspelt"}, inject="flase"), namespace)
 
 
 def test_a_pod_applied_twice_is_not_patched_twice(
-    cluster: Cluster, namespace: str, image: str
+    cluster: Cluster, namespace: str, mcp_image: str
 ) -> None:
-    manifest = pod("twice", image, {"app": "twice"})
+    manifest = pod("twice", mcp_image, {"app": "twice"})
     cluster.apply(manifest, namespace)
     once = cluster.json("get", "pod", "twice", "-n", namespace)
     assert "unchanged" in cluster.apply(manifest, namespace)
@@ -214,9 +147,9 @@ def test_a_pod_applied_twice_is_not_patched_twice(
 
 
 def test_only_a_kubelets_mirror_pods_are_left_alone(
-    cluster: Cluster, namespace: str, image: str
+    cluster: Cluster, namespace: str, mcp_image: str
 ) -> None:
-    mirror = pod("mirror", image, {"app": "mirror"})
+    mirror = pod("mirror", mcp_image, {"app": "mirror"})
     mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
     mirror["spec"]["nodeName"] = "thoughtgate"
     dry_run = ("create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-")

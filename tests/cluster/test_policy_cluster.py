@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.cluster import Cluster, CommandFailedError
 from tests.cluster.images import ROOT
 from tests.cluster.install import NAMESPACE, install
-from tests.cluster.test_main_job import WAIT, pod
+from tests.cluster.main_job import WAIT, pod
 from tests.injector.running import review
 
 AGENT = "my-agent"
