@@ -74,7 +74,10 @@ def test_a_reaction_approves_the_call(
     slack.react(message, "+1")
     (answer,) = asked.result(60)
     assert (answer["is_error"], answer["text"]) == (False, "user 4071 is deleted")
-    until(lambda: "Alice" in json.dumps(slack.messages("4071")), "the message's last word")
+    until(
+        lambda: "*Approved* by <@U0ALICE>" in json.dumps(slack.messages("4071")),
+        "the message's last word",
+    )
 
 
 def test_a_reaction_rejects_the_call(
@@ -90,7 +93,7 @@ def test_a_reaction_rejects_the_call(
 def test_nobody_answers_and_the_time_is_over(cluster: Cluster, hurried: str) -> None:
     (answer,) = ask(cluster, AGENT, hurried, ("delete_user", {"user_id": 4073}))
     assert answer["is_error"]
-    assert "nobody decided" in answer["text"], answer["text"]
+    assert "Nobody has refused it" in answer["text"], answer["text"]
     assert "rejected" not in answer["text"]
 
 
