@@ -103,21 +103,33 @@ class Cluster:
     def load_image(self, image: Image) -> str:
         """Brings an image to the node, once; gives the name for pods (imagePullPolicy: Never)."""
         if image.name not in self._loaded:
-            ctr: list[str | Path] = ["ctr", "-a", self._run.containerd_socket, "-n", "k8s.io"]
-            run(*ctr, "images", "import", image.archive, limit=300)
+            self._ctr("images", "import", image.archive, limit=300)
             self._loaded.add(image.name)
         return image.name
 
     def kill(self, pod: str, container: str, namespace: str = "default") -> None:
         """SIGKILL to the first process of a pod's native sidecar, as the kernel's own would be."""
+        id = self._container(pod, container, namespace)
+        self._ctr("tasks", "kill", "--signal", "SIGKILL", id)
+
+    def pid(self, pod: str, container: str, namespace: str = "default") -> int:
+        """The machine's number of the first process of a pod's native sidecar."""
+        id = self._container(pod, container, namespace)
+        tasks = (line.split() for line in self._ctr("tasks", "list").splitlines())
+        return next(int(task[1]) for task in tasks if task[0] == id)
+
+    def _container(self, pod: str, container: str, namespace: str) -> str:
         status = self.json("get", "pod", pod, "-n", namespace)["status"]
         (id,) = [
-            each["containerID"].removeprefix("containerd://")
+            str(each["containerID"]).removeprefix("containerd://")
             for each in status["initContainerStatuses"]
             if each["name"] == container
         ]
-        ctr: list[str | Path] = ["ctr", "-a", self._run.containerd_socket, "-n", "k8s.io"]
-        run(*ctr, "tasks", "kill", "--signal", "SIGKILL", id, limit=30)
+        return id
+
+    def _ctr(self, *words: str | Path, limit: float = 30) -> str:
+        ctr = ("ctr", "-a", self._run.containerd_socket, "-n", "k8s.io")
+        return run(*ctr, *words, limit=limit)
 
     def project_image(self, program: str) -> str:
         """Builds and loads the image of `Dockerfile.PROGRAM`: `proxy` or `injector`."""
