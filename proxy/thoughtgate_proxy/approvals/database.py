@@ -119,6 +119,7 @@ def _set_up(connection: sqlite3.Connection, key: bytes, most: int) -> None:
     run(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
     run("PRAGMA wal_autocheckpoint = 256")
     run("PRAGMA temp_store = MEMORY")
+    run("PRAGMA cache_size = -256")  # KiB: what is open is in memory as it is
     run("PRAGMA secure_delete = ON")
     run("PRAGMA cell_size_check = ON")
     run(f"PRAGMA max_page_count = {most // _PAGE}")

@@ -161,7 +161,10 @@ class Gatekeeper:
                 return decision
             case Action.APPROVE:
                 reason = f"{where} asks for a human's approval"
-                return self._hold(Gate.RULES, reason, applied, facts)
+                held = self._hold(Gate.RULES, reason, applied, facts)
+                if limit is None:
+                    self._standing[applied.number] = held
+                return held
             case Action.POLICY:
                 return self._ask_cedar(source, method, target, arguments, applied, facts)
             case _:

@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         self._going_on = True
         while self._incoming is None and self._writable is None and not self._ended:
             if self._reader.ready:
-                self._begin(self._reader.ready.popleft())
+                self._begin(self._reader.ready.pop(0))
             elif self._refused is not None:
                 self._refuse(self._refused)
             elif self._later:

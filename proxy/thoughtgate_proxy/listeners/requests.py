@@ -1,6 +1,5 @@
 """Bytes of a client in, whole requests or a refusal out."""
 
-from collections import deque
 from collections.abc import Callable
 
 import httptools
@@ -39,7 +38,7 @@ class RequestReader:
         """`limits` gives those in force."""
         self._blocks, self._budget, self._limits = blocks, budget, limits
         self._parser = httptools.HttpRequestParser(self)
-        self.ready: deque[Incoming] = deque()
+        self.ready: list[Incoming] = []  # an empty deque takes 600 bytes, on each connection
         # Of the request that is being read.
         self._share: Share | None = None
         self._block: Block | None = None

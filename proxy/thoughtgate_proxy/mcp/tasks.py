@@ -3,7 +3,6 @@
 Sources: revision 2025-11-25, "Tasks"; SEP-2663, the tasks extension of 2026-07-28.
 """
 
-import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -22,8 +21,8 @@ METHODS: Final = frozenset(
 MISSING_CAPABILITY: Final = -32021
 # People need seconds at the least, and an agent must not poll in a tight loop.
 POLL_SECONDS: Final = 3.0
+# With which each approval's id begins: it is its task's id as well, which nobody can guess.
 _PREFIX: Final = "tg_"
-_OURS: Final = re.compile(r"tg_[A-Za-z0-9_-]{1,100}")
 
 
 class Status(StrEnum):
@@ -59,17 +58,6 @@ class Task:
     asked: bytes | None = None
 
 
-def task_id(approval: str) -> str:
-    """The id of the task that waits for an approval."""
-    return _PREFIX + approval
-
-
-def approval_id(task: Any) -> str | None:
-    """The id of the approval that a task waits for; None if the task is none of ours."""
-    ours = isinstance(task, str) and _OURS.fullmatch(task) is not None
-    return task.removeprefix(_PREFIX) if ours else None
-
-
 def claims(task: Any) -> bool:
     """Whether a task's id looks like ours, so that no server need be asked."""
     return isinstance(task, str) and task.startswith(_PREFIX)
@@ -81,7 +69,7 @@ def of(approval: Approval, kept: float, response: bytes | None, *, modern: bool)
     `response` is what the call was answered: its server's reply, or ours if there is none.
     """
     times = (approval.opened, _updated(approval), kept)
-    id = task_id(approval.id)
+    id = approval.id
     if not approval.state.final:
         return Task(id, Status.WORKING, _doing(approval), *times)
     if approval.state is State.CANCELLED and approval.ending in (

@@ -1,8 +1,8 @@
 """One request that waits on its own stream: for a human first, then for the server."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -17,8 +17,9 @@ from thoughtgate_proxy.mcp import answers, raw, sentences, splice
 from thoughtgate_proxy.mcp.answers import Addressee
 from thoughtgate_proxy.mcp.event_stream import comment, event
 from thoughtgate_proxy.waiting import relay
-from thoughtgate_proxy.waiting.callers import Caller, Callers
+from thoughtgate_proxy.waiting.callers import Callers, Key, key
 from thoughtgate_proxy.waiting.carrier import Carrier
+from thoughtgate_proxy.waiting.rounds import Turn
 
 _T = TypeVar("_T")
 
@@ -39,10 +40,9 @@ _ALIVE: Final = comment(b"still held by ThoughtGate")
 class Waiter:
     """Who waits on the stream.
 
-    `seconds` is how long at most (None: to the end), and `again` makes the answer that then sends
-    the client round. `wrapped` makes of the server's own question the one that the client gets.
-    `task` is the task of revision 2025-11-25 whose result is waited for. A `polite` one may leave
-    without that counting: in the earlier revisions a disconnect is not a cancel.
+    `seconds` is how long at most (None: to the end); then `turn` sends the client round. `task` is
+    the task of revision 2025-11-25 whose result is waited for. A `polite` one may leave without
+    that counting: in the earlier revisions a disconnect is not a cancel.
     """
 
     to: Addressee
@@ -50,12 +50,14 @@ class Waiter:
     credential: str
     token: splice.Token | None
     seconds: float | None = None
-    again: Callable[[Approval], bytes] | None = None
-    wrapped: Callable[[bytes], bytes] = lambda response: response
+    turn: Turn | None = None
     task: str | None = None
     polite: bool = False
-    returned: bool = False
-    """It was sent round before, so that what it gets is its own."""
+
+    @property
+    def came_before(self) -> bool:
+        """Whether what it gets is its own, even if another request of it carried the call."""
+        return self.task is not None or (self.turn is not None and self.turn.number > 1)
 
 
 class Shared:
@@ -80,22 +82,42 @@ class Shared:
 class Held:
     """The stream of one request."""
 
+    # There may be a thousand of them.
+    __slots__ = (
+        "_approval", "_attendance", "_awaited", "_carrier", "_carriers", "_desk", "_heard",
+        "_present", "_progress", "_shared", "_waiter", "_withdrawn",
+    )  # fmt: skip
+
     def __init__(
-        self, shared: Shared, approval: Approval, waiter: Waiter, carrier: Carrier
+        self,
+        shared: Shared,
+        approval: Approval,
+        waiter: Waiter,
+        carriers: Callable[[Approval], Carrier],
     ) -> None:
+        """`carriers` gives who would send the call."""
         self._shared, self._desk = shared, shared.desk
-        self._approval, self._waiter, self._carrier = approval, waiter, carrier
+        self._approval, self._waiter, self._carriers = approval, waiter, carriers
         self._progress = splice.Progress(waiter.token)
         self._awaited: asyncio.Future[Any] | None = None
+        self._carrier: Carrier | None = None
         self._heard: Carrier | None = None
         self._withdrawn = False
-        self._stack = contextlib.ExitStack()
-        self._attendance: Attendance = self._stack.enter_context(shared.desk.attending(approval.id))
-        caller = Caller(
-            waiter.to.id, waiter.session, waiter.credential, self.take_back, self._sent_id
+        self._present: AbstractContextManager[Attendance] | None = shared.desk.attending(
+            approval.id
         )
-        shared.callers.enter(caller)
-        self._stack.callback(shared.callers.leave, caller)
+        self._attendance = self._present.__enter__()
+        shared.callers.enter(self)
+
+    @property
+    def key(self) -> Key:
+        """How its client names it."""
+        return key(self._waiter.session, self._waiter.to.id)
+
+    @property
+    def credential(self) -> str:
+        """Whose it is."""
+        return self._waiter.credential
 
     def reply(self) -> HttpReply:
         """The reply, whose body tells that it is alive until there is an answer."""
@@ -114,86 +136,89 @@ class Held:
         if self._heard is not None:
             self._heard.leave()
             self._heard = None
-        if self._carrier.stream is not None:
+        if self._carrier is not None and self._carrier.stream is not None:
             self._carrier.stream.close()
-        if self._waiter.polite and not self._withdrawn:
-            self._attendance.answered()
-        self._stack.close()
+        present, self._present = self._present, None
+        if present is not None:
+            if self._waiter.polite and not self._withdrawn:
+                self._attendance.answered()
+            present.__exit__(None, None, None)
+            self._shared.callers.leave(self)
 
     async def _events(self) -> AsyncIterator[bytes]:
+        approval, to = self._approval, self._waiter.to
+        end = None if self._waiter.seconds is None else self._shared.now() + self._waiter.seconds
         try:
             yield self._alive(_OPENING)
-            async for piece in self._waiting():
+            while approval.state is State.PENDING:
+                left = self._left(end)
+                if left <= 0:
+                    yield self._sent_round(approval)
+                    return
+                approval = await self._await(self._desk.settled(approval.id, left))
+                if approval.state is State.PENDING:
+                    yield self._alive()
+            async for piece in self._decided(approval, end):
                 yield piece
+        except Closed:
+            yield self._say(sentences.restarting(approval, to.subject))
+            self._attendance.answered()
+        except KeyError:
+            yield event(answers.error(to.id, sentences.FORGOTTEN, _FORGOTTEN))
         except asyncio.CancelledError:
             if not self._withdrawn:
                 raise
         finally:
             self.close()
 
-    async def _waiting(self) -> AsyncIterator[bytes]:
-        id, approval = self._approval.id, self._approval
-        seconds = self._waiter.seconds
-        end = None if seconds is None else self._shared.now() + seconds
-        try:
-            while approval.state is State.PENDING:
-                left = self._left(end)
-                if left <= 0:
-                    yield self._sent_round(approval)
-                    return
-                approval = await self._await(self._desk.settled(id, left))
-                if approval.state is State.PENDING:
-                    yield self._alive()
-            sending = asyncio.ensure_future(
-                self._desk.dispatch(
-                    id, self._waiter.credential, partial(self._shared.send, id, self._carrier)
-                )
-            )
-            said = relay.said(
-                sending, self._listen, self._passed, lambda: self._left(end), self._await
-            )
-            async for heard in said:
-                yield self._alive() if heard is None else heard
-            if not sending.done():
-                yield self._sent_round(approval)
-                return
-            outcome = sending.result()
-        except Closed:
-            yield self._say(sentences.restarting(approval, self._waiter.to.subject))
-            self._attendance.answered()
+    async def _decided(self, approval: Approval, end: float | None) -> AsyncIterator[bytes]:
+        """The way of a call that is pending no more."""
+        carrier = self._carrier = self._carriers(approval)
+        send = partial(self._shared.send, approval.id, carrier)
+        sending = asyncio.ensure_future(
+            self._desk.dispatch(approval.id, self._waiter.credential, send)
+        )
+        said = relay.said(
+            sending,
+            lambda: self._listen(carrier),
+            partial(self._passed, carrier),
+            lambda: self._left(end),
+            self._await,
+        )
+        async for heard in said:
+            yield self._alive() if heard is None else heard
+        if not sending.done():
+            yield self._sent_round(approval)
             return
-        except KeyError:
-            yield event(answers.error(self._waiter.to.id, sentences.FORGOTTEN, _FORGOTTEN))
-            return
-        async for piece in self._answer(outcome):
+        async for piece in self._answer(sending.result(), carrier):
             yield piece
 
-    def _listen(self) -> Carrier:
+    def _listen(self, ours: Carrier) -> Carrier:
         """Whoever sends the call: we do, unless another request came first."""
-        other = self._shared.sending.get(self._approval.id, self._carrier)
+        other = self._shared.sending.get(self._approval.id, ours)
         if other is not self._heard and not other.listened:
             if self._heard is not None:
                 self._heard.leave()
             other.listened, self._heard = True, other
-        return self._heard or self._carrier
+        return self._heard or ours
 
-    def _passed(self, message: raw.Raws) -> bytes | None:
-        self._progress.theirs = self._listen().sent_token
+    def _passed(self, ours: Carrier, message: raw.Raws) -> bytes | None:
+        self._progress.theirs = self._listen(ours).sent_token
         if self._waiter.task is not None:
             related = splice.related(bytes(raw.encoded(message)), self._waiter.task)
             message = raw.members(related) or message
         return relay.as_event(message, self._progress)
 
-    async def _answer(self, outcome: Outcome) -> AsyncIterator[bytes]:
+    async def _answer(self, outcome: Outcome, carrier: Carrier) -> AsyncIterator[bytes]:
         approval, subject = outcome.approval, self._waiter.to.subject
         if approval.state is State.DONE:
-            if self._carrier.stream is not None:
+            if carrier.stream is not None:
                 self._attendance.answered()
                 await self._desk.delivered(approval.id)
-                async for piece in self._stream(self._carrier.stream):
+                async for piece in self._stream(carrier.stream, carrier.sent_id):
                     yield piece
                 return
-            response = outcome.result or self._carrier.response
+            response = outcome.result or carrier.response
             if response is not None:
                 yield self._response(response, outcome)
             else:
@@ -209,16 +234,16 @@ class Held:
         await self._desk.delivered(approval.id)
 
     def _response(self, response: bytes, outcome: Outcome) -> bytes:
-        if splice.asks_back(response):
-            response = self._waiter.wrapped(response)
-        if outcome.shared and not self._waiter.returned:
+        if self._waiter.turn is not None and splice.asks_back(response):
+            response = self._waiter.turn.wrapped(outcome.approval, response)
+        if outcome.shared and not self._waiter.came_before:
             response = splice.shared(response, outcome.approval.id)
         return event(self._of_task(splice.answered(response, self._waiter.to.id)))
 
-    async def _stream(self, reply: HttpReply) -> AsyncIterator[bytes]:
+    async def _stream(self, reply: HttpReply, sent: Id | None) -> AsyncIterator[bytes]:
         """A subscription's stream, for as long as both sides have it."""
         assert not isinstance(reply.body, bytes)  # noqa: S101  a stream that goes on
-        async for piece in splice.subscribed(reply.body, self._carrier.sent_id, self._waiter.to.id):
+        async for piece in splice.subscribed(reply.body, sent, self._waiter.to.id):
             yield piece
 
     def _of_task(self, message: bytes) -> bytes:
@@ -229,9 +254,10 @@ class Held:
         return event(self._of_task(said))
 
     def _sent_round(self, approval: Approval) -> bytes:
-        assert self._waiter.again is not None  # noqa: S101  who has an end knows what comes then
+        turn = self._waiter.turn
+        assert turn is not None  # noqa: S101  who has an end knows what comes then
         self._attendance.answered()
-        return event(self._waiter.again(approval))
+        return event(turn.sent_round(self._waiter.to, approval))
 
     def _alive(self, said: bytes = _ALIVE) -> bytes:
         until = sentences.clock(self._approval.expires)
@@ -243,7 +269,8 @@ class Held:
             return KEEP_ALIVE_SECONDS
         return min(KEEP_ALIVE_SECONDS, end - self._shared.now())
 
-    def _sent_id(self) -> Id | None:
+    def sent_id(self) -> Id | None:
+        """The id with which its call went to the server, once it has."""
         carrier = self._shared.sending.get(self._approval.id)
         return carrier.sent_id if carrier is not None else None
 

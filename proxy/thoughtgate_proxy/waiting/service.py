@@ -22,7 +22,6 @@ from thoughtgate_proxy.mcp import (
     answers,
     capabilities,
     raw,
-    request_state,
     sentences,
     splice,
     tasks,
@@ -39,14 +38,9 @@ from thoughtgate_proxy.waiting.descriptions import Descriptions
 from thoughtgate_proxy.waiting.edits import Edit
 from thoughtgate_proxy.waiting.held import Held, Shared, Waiter
 from thoughtgate_proxy.waiting.leg import Leg
+from thoughtgate_proxy.waiting.rounds import Rounds, Turn, without
 from thoughtgate_proxy.waiting.task_service import TaskService
 
-# Both SDKs give up after as many rounds.
-MOST_ROUNDS: Final = 10
-# How long a user may take to answer what the server of an approved call asks back.
-_ANSWER_SECONDS: Final = 3600.0
-# A state is good for a little longer than its approval, so that a leg hears how that ended.
-_SLACK_SECONDS: Final = 60.0
 _EVENTS: Final = ("text/event-stream", "text/*", "*/*")
 
 
@@ -63,7 +57,7 @@ class Waiting:
     ) -> None:
         """`new_nonce` gives what nobody can guess; `now` is Unix time in seconds, as the desk's."""
         self._desk, self._record, self._who = desk, record, who
-        self._new_nonce, self._now = new_nonce, now
+        self._rounds = Rounds(desk, who.agent, new_nonce, now)
         self._descriptions = Descriptions()
         self._shared = Shared(desk, now)
         self.tasks = TaskService(desk, self._shared, self._carrier, self._answer_back, who.agent)
@@ -81,7 +75,7 @@ class Waiting:
         workflow = arrival.gate.config.approval[held.workflow or ""]
         kind = manner(request, arrival.header("mcp-protocol-version"))
         try:
-            state = await self._brought(arrival)
+            state = await self._rounds.brought(arrival)
             if state is not None and state.answers:
                 return self._leg(arrival, decisions, state)
             approval = await self._desk.find(state.approval) if state is not None else None
@@ -103,9 +97,18 @@ class Waiting:
         if kind in (Manner.TASK, Manner.LEGACY_TASK):
             return json_reply(await self.tasks.created(approval, to))
         number = state.round + 1 if state is not None else 1
-        waiter = self._waiter(arrival, to, kind, workflow, approval, number)
-        carrier = self._carrier(arrival, approval)
-        return await self._stream(arrival, Held(self._shared, approval, waiter, carrier))
+        waiter = Waiter(
+            to=to,
+            session=arrival.header("mcp-session-id"),
+            credential=arrival.credential,
+            token=splice.token_of(request.params),
+            seconds=workflow.hold if kind is Manner.ROUNDS else None,
+            turn=Turn(self._rounds, arrival, number),
+            # In the earlier revisions a disconnect is not a cancel.
+            polite=not to.modern and workflow.on_disconnect is OnDisconnect.CANCEL,
+        )
+        carriers = partial(self._carrier, arrival)
+        return await self._stream(arrival, Held(self._shared, approval, waiter, carriers))
 
     async def edit(self, arrival: Arrival) -> Edit | None:
         """What becomes of the server's reply to a request that passes; None: nothing."""
@@ -147,7 +150,7 @@ class Waiting:
         try:
             if not decisions:
                 return await self.tasks.reply(arrival)
-            state = await self._brought(arrival)
+            state = await self._rounds.brought(arrival)
         except Forged as error:
             return json_reply(answers.error(arrival.request.id, message.INVALID_PARAMS, str(error)))
         except StoreUnavailable as error:
@@ -165,11 +168,11 @@ class Waiting:
         caller = self._shared.callers.find(id, session, credential)
         if caller is None:
             return _as_it_is
-        sent = caller.sent()
+        sent = caller.sent_id()
         if sent is None:
             caller.take_back()
             return None
-        if sent == caller.id:
+        if sent == id:
             return _as_it_is
         return lambda body: raw.put(body, ("params", "requestId"), sent)
 
@@ -194,38 +197,15 @@ class Waiting:
             reply.close()
         return json_reply(last) if last else HttpReply(202)
 
-    async def _brought(self, arrival: Arrival) -> RequestState | None:
-        """The state of ours that a request brings, used up. Raises `Forged`."""
-        text = arrival.request.params.get("requestState")
-        if not isinstance(text, str) or not text.startswith(binding.OUR_STATE):
-            return None
-        state = request_state.opened(text, self._desk.verify)
-        body = arrival.body
-        if state.answers:
-            body = _without(body, "inputResponses")
-        digest = self._digest(arrival, body)
-        now = self._now()
-        request_state.check(state, principal=self._who.agent, digest=digest, now=now)
-        if not await self._desk.spend(state.nonce, state.expires):
-            said = "`requestState` was used before: the same call without it joins its request"
-            raise Forged(said)
-        return state
-
-    def _digest(self, arrival: Arrival, body: bytes) -> str:
-        return binding.digest(
-            principal=self._who.agent, source=arrival.source.id, target=arrival.target,
-            body=body, credential=arrival.credential,
-        )  # fmt: skip
-
     def _call(self, arrival: Arrival, kind: Manner, targets: Sequence[Target]) -> Call:
         """What is to be approved; `targets` are those parts of it that are held."""
         request, body = arrival.request, arrival.body
         if kind is Manner.LEGACY_TASK:
             # The task is ours. A server without tasks must not care (2025-11-25, "Task Support and
             # Handling"), and one with tasks would make a second one of it.
-            body = _without(body, "task")
+            body = without(body, "task")
         if str(request.params.get("requestState", "")).startswith(binding.OUR_STATE):
-            body = _without(body, "requestState")
+            body = without(body, "requestState")
         first, more = targets[0], len(targets) - 1
         return Call(
             principal=self._who.agent,
@@ -235,7 +215,7 @@ class Waiting:
             name=f"{first.name} and {more} more" if more else first.name,
             target=arrival.target,
             body=body,
-            digest=self._digest(arrival, body),
+            digest=self._rounds.digest(arrival, body),
             credential=arrival.credential,
             headers=arrival.of_call,
         )
@@ -266,68 +246,19 @@ class Waiting:
             traceparent=trace,
         )
 
-    def _waiter(
-        self,
-        arrival: Arrival,
-        to: Addressee,
-        kind: Manner,
-        workflow: Workflow,
-        approval: Approval,
-        number: int,
-    ) -> Waiter:
-        rounds = kind is Manner.ROUNDS
-        expires = approval.expires + workflow.valid_for + _SLACK_SECONDS
-        state = RequestState(
-            approval=approval.id, principal=self._who.agent, digest=approval.call.digest,
-            expires=expires, round=number, nonce=self._new_nonce(),
-        )  # fmt: skip
-
-        def again(pending: Approval) -> bytes:
-            if number >= MOST_ROUNDS:
-                said = sentences.pending(pending, to.subject)
-                return answers.told(to, said.code, said.text, said.facts)
-            asked = {"resultType": "input_required", "requestState": self._sealed(state)}
-            return msgspec.json.encode({"jsonrpc": "2.0", "id": to.id, "result": asked})
-
-        return Waiter(
-            to=to,
-            session=arrival.header("mcp-session-id"),
-            credential=arrival.credential,
-            token=splice.token_of(arrival.request.params),
-            seconds=workflow.hold if rounds else None,
-            again=again,
-            wrapped=partial(self._wrapped, arrival, approval.id, number),
-            # In the earlier revisions a disconnect is not a cancel.
-            polite=not to.modern and workflow.on_disconnect is OnDisconnect.CANCEL,
-            returned=number > 1,
-        )
-
-    def _wrapped(self, arrival: Arrival, approval: str, number: int, response: bytes) -> bytes:
-        """A server's question, whose answer will be of the same approval."""
-        digest = self._digest(arrival, _without(arrival.body, "inputResponses", "requestState"))
-        state = RequestState(
-            approval=approval, principal=self._who.agent, digest=digest,
-            expires=self._now() + _ANSWER_SECONDS, round=number, nonce=self._new_nonce(),
-            answers=True, server=splice.server_state(response),
-        )  # fmt: skip
-        return splice.with_state(response, self._sealed(state))
-
-    def _sealed(self, state: RequestState) -> str:
-        return request_state.sealed(state, self._desk.sign)
-
     def _leg(
         self, arrival: Arrival, decisions: tuple[Decision, ...], state: RequestState
     ) -> HttpReply:
         """Send on what a client brings back: an answer to the server's own question."""
         server = state.server if state.answers else None
-        body = _without(arrival.body, "requestState")
+        body = without(arrival.body, "requestState")
         if server is not None:
             body = raw.put(body, ("params", "requestState"), server)
         if state.answers:
             self._log_answers(arrival, state.approval)
         allowed = tuple(d if d.goes_on else _approved(d, state.approval) for d in decisions)
         permit = arrival.gate.permit(arrival.source, "POST", arrival.target, body, allowed)
-        wrap = partial(self._wrapped, arrival, state.approval, state.round + 1)
+        wrap = partial(self._rounds.wrapped, arrival, state.approval, state.round + 1)
         carrier = Carrier(
             arrival.exchange(arrival.head), arrival.gate.config.limits.listing_reply_bytes
         )
@@ -367,16 +298,6 @@ class Waiting:
 def _approved(decision: Decision, approval: str) -> Decision:
     reason = f"a human approved the call (approval {approval}), and its server asked back"
     return replace(decision, outcome=Outcome.FORWARD, gate=Gate.APPROVAL, reason=reason)
-
-
-def _without(body: bytes, *keys: str) -> bytes:
-    """A request without some of its params; everything else keeps its bytes."""
-    held = raw.members(body)
-    params = raw.members(held["params"]) if held and "params" in held else None
-    if held is None or params is None or not any(key in params for key in keys):
-        return body
-    kept = {key: value for key, value in params.items() if key not in keys}
-    return msgspec.json.encode(held | {"params": raw.encoded(kept)})
 
 
 def _as_it_is(response: bytes) -> bytes:

@@ -125,11 +125,10 @@ class TaskService:
             session=arrival.header("mcp-session-id"),
             credential=arrival.credential,
             token=splice.token_of(arrival.request.params),
-            task=tasks.task_id(approval.id),
+            task=approval.id,
             polite=True,
-            returned=True,
         )
-        return Held(self._shared, approval, waiter, self._carrier(arrival, approval)).reply()
+        return Held(self._shared, approval, waiter, partial(self._carrier, arrival)).reply()
 
     async def _update(self, arrival: Arrival, approval: Approval, to: Addressee) -> HttpReply:
         task = await self._task(approval, to)
@@ -183,8 +182,7 @@ class TaskService:
         return told
 
     async def _mine(self, arrival: Arrival, named: object) -> Approval | None:
-        id = tasks.approval_id(named)
-        approval = await self._desk.find(id) if id is not None else None
+        approval = await self._desk.find(str(named))
         if approval is None or approval.call.credential != arrival.credential:
             return None
         return approval if approval.call.source == arrival.source.id else None
