@@ -7,6 +7,7 @@ elsewhere, as in a cluster, the paths under `/control/`.
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,8 +55,13 @@ class FakeSlack:
         host: str = "127.0.0.1",
         port: int = 0,
         base_url: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Without `limits` nothing is limited; `base_url` is how a client reaches it."""
+        """Without `limits` nothing is limited; `base_url` is how a client reaches it.
+
+        With `tls` it speaks TLS, and nothing else.
+        """
+        self._tls = tls
         self.workspace = Workspace(now)
         self.meter = Meter(limits or {}, time.monotonic)
         self.faults: dict[str, Fault] = {}
@@ -72,7 +78,7 @@ class FakeSlack:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._wanted)
+        site = web.TCPSite(self._runner, self._host, self._wanted, ssl_context=self._tls)
         await site.start()
         self.port: int = self._runner.addresses[0][1]
         self.base_url = self._base_url or f"http://127.0.0.1:{self.port}"

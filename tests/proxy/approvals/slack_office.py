@@ -93,7 +93,10 @@ async def running(office: Office) -> AsyncIterator[Office]:
 
 @contextlib.asynccontextmanager
 async def staffed(
-    docket: MemoryDocket | None = None, *, slack: FakeSlack | None = None, **options: Any
+    docket: MemoryDocket | None = None,
+    *,
+    slack: contextlib.AbstractAsyncContextManager[FakeSlack] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[FakeSlack, MemoryDocket, Office]]:
     """A fake Slack, a docket, and an adapter at work between them."""
     docket = docket or MemoryDocket()

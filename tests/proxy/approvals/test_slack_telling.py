@@ -191,6 +191,25 @@ async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for
         assert [post["user"] for post in slack.workspace.asked()] == ["U0ROBOT", "U0BOT"]
 
 
+@run
+async def test_a_message_that_was_changed_while_we_were_down_is_not_taken_up() -> None:
+    docket = MemoryDocket()
+    async with FakeSlack() as slack:
+        first = Office(slack, docket)
+        docket.adapter = first.adapter
+        async with running(first):
+            asked = await docket.open(approval({"user": "bob"}))
+        (old,) = slack.workspace.asked()
+        _tampered(old, "blocks", slack)
+        second = Office(slack, docket)
+        docket.adapter = second.adapter
+        async with running(second):
+            # Without a note of it, as after a kill between the post and the note.
+            again = await docket.open(replace(docket.approvals[asked.id], announced=None))
+        assert len(slack.workspace.asked()) == 2
+        assert old["ts"] not in (again.announced or "")
+
+
 def test_the_fake_refuses_to_change_what_is_not_there() -> None:
     with pytest.raises(ApiError, match="message_not_found"):
         FakeSlack().workspace.delete("1.0")
