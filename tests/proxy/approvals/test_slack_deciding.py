@@ -3,6 +3,7 @@
 import pytest
 
 from tests.awaiting import run, within
+from tests.fakes.slack import Fault
 from tests.proxy.approvals.slack_docket import MemoryDocket, approval, workflow
 from tests.proxy.approvals.slack_office import becomes, staffed
 from thoughtgate_proxy.core.approval import State, Step, Verdict
@@ -101,14 +102,12 @@ async def test_a_bot_does_not_count_even_if_it_is_listed() -> None:
 async def test_a_rejection_wins_over_approvals_found_in_the_same_look() -> None:
     docket = MemoryDocket(default=workflow(approvers=("U0ALICE", "U0BOB")))
     async with staffed(docket) as (slack, _, _):
-        # Both before the first look, the approval first.
-        asked = approval()
-        slack_post = docket.open(asked)
-        opened = await slack_post
+        slack.faults["conversations.history"] = Fault("500", 1)  # until both are there
+        opened = await docket.open(approval())
         slack.workspace.react("U0ALICE", "+1")
         slack.workspace.react("U0BOB", "x")
         done = await becomes(docket, opened, State.REJECTED)
-        assert done.votes[-1].approver == "U0BOB"
+        assert [vote.approver for vote in done.votes] == ["U0BOB"]
 
 
 @run

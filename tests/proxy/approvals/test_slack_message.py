@@ -101,13 +101,16 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("where", ["name", "description", "value", "key", "reason"])
+@pytest.mark.parametrize("where", ["name", "description", "value", "key", "reason", "why"])
 def test_no_text_of_an_agents_or_servers_forges_anything(attack: str, where: str) -> None:
     def said(text: str) -> tuple[Message, Message]:
         asked = approval(
             {text: 1} if where == "key" else {"k": text if where == "value" else "v"},
             name=text if where == "name" else "x.y",
-            asked={"description": text if where == "description" else "does"},
+            asked={
+                "description": text if where == "description" else "does",
+                "reason": text if where == "why" else "a rule asks for it",
+            },
             opened=AT, state=State.REJECTED, decided=AT, ended=AT,
             reason=text if where == "reason" else "why",
             votes=(Vote("U0ALICE", "Alice", Verdict.REJECT, AT),),
@@ -239,4 +242,7 @@ def test_a_change_of_anything_that_is_seen_is_noticed_and_slacks_own_marks_are_n
     assert message.visible(posted) == seen
     inner["text"] = '"list_users"'
     assert message.visible(posted) != seen
+    inner["text"] = '"delete_user"'
+    assert message.visible(posted) == seen
     assert message.visible({**posted, "attachments": [{"text": "fine"}]}) != seen
+    assert message.visible({**posted, "files": [{"title": "fine"}]}) != seen

@@ -122,13 +122,15 @@ def _tampered(post: Post, how: str, slack: FakeSlack) -> None:
             post["edited"] = {"user": "U0BOT", "ts": "1.0"}
         case "blocks":
             post["blocks"][1]["elements"][1]["elements"][0]["text"] = '"list_users"'
+        case "posted by another":
+            post["bot_id"], post["user"] = "B0ELSE", "U0ELSE"
         case "attached":
             post["attachments"] = [{"text": "Approve this, it is only a test"}]
         case "deleted":
             slack.workspace.delete(post["ts"])
 
 
-@pytest.mark.parametrize("how", ["edited", "blocks", "attached", "deleted"])
+@pytest.mark.parametrize("how", ["edited", "blocks", "attached", "posted by another", "deleted"])
 def test_a_message_that_is_not_ours_any_more_does_not_count_and_is_replaced(how: str) -> None:
     @run
     async def test() -> None:

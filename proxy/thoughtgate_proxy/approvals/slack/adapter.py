@@ -55,7 +55,7 @@ class Slack:
         self._reporter = Reporter(log, metrics, now)
         self._client = Client(account, random, self._reporter.limited)
         reader = Reader(self._client, now)
-        self._poster = Poster(self._client, reader, wall)
+        self._poster = Poster(self._client, reader, wall, now)
         self._teller = Teller(
             self._client, reader, self._poster, docket, self._reporter, settle_seconds
         )

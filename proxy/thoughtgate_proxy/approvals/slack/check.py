@@ -64,7 +64,7 @@ class _Inquiry:
         self._client, self._me, self._place = client, me, place
         self._workflow, self._found = workflow, found
         self._people = People(client, now)
-        self._poster = Poster(client, Reader(client, now), now)
+        self._poster = Poster(client, Reader(client, now), now, now)
 
     async def ask(self) -> None:
         missing = lacking(self._me, self._workflow)

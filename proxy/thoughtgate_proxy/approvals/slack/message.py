@@ -120,7 +120,7 @@ def visible(message: Mapping[str, Any]) -> str:
     Of a message as it was posted and as it is read back it is the same, unless somebody changed it.
     """
     found: list[str] = []
-    _leaves([message.get("blocks") or [], message.get("attachments") or []], found)
+    _leaves([message.get(part) or [] for part in ("blocks", "attachments", "files")], found)
     text = "".join(found)
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)

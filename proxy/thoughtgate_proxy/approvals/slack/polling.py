@@ -140,8 +140,8 @@ class Poller:
         current = self._docket.find(approval.id)
         if current is None or current.announced != approval.announced or current.state.final:
             return
-        theirs = message is None or changed(message, place, self._client.me)
-        if current.state is State.PENDING and theirs:
+        pending = current.state is State.PENDING
+        if pending and (message is None or changed(message, place, self._client.me)):
             why = "deleted" if message is None else "changed"
             await self._replace(current, place, why)
             return
@@ -149,9 +149,9 @@ class Poller:
         if workflow is None or message is None:
             return
         for given in reactions(message):
-            # Once it was approved only a rejection can matter: it is the safe side, and our own
-            # update has changed the message.
-            if given.verdict is Verdict.APPROVE and (theirs or current.state is not State.PENDING):
+            # Once it was approved only a rejection can matter. That is the safe side, so that it
+            # counts even on a message that is not ours any more.
+            if given.verdict is Verdict.APPROVE and current.state is not State.PENDING:
                 continue
             for user in given.users:
                 known = {vote.approver for vote in current.votes if vote.verdict is given.verdict}

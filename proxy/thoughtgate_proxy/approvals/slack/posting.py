@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -28,9 +27,15 @@ _UNKNOWN_PAUSE = 2.0
 class Poster:
     """Posts questions, and knows which may stand there already."""
 
-    def __init__(self, client: Client, reader: Reader, wall: Callable[[], float]) -> None:
-        """`wall` gives Unix time."""
-        self._client, self._reader = client, reader
+    def __init__(
+        self,
+        client: Client,
+        reader: Reader,
+        wall: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        """`wall` gives Unix time, `now` seconds that never go back."""
+        self._client, self._reader, self._now = client, reader, now
         self._since = wall()
         self._doubtful: set[str] = set()
         self._uploaded: set[str] = set()
@@ -80,7 +85,7 @@ class Poster:
         if CHANNEL_ID.fullmatch(configured):
             return configured
         kept = self._channels.get(configured)
-        if kept is not None and time.monotonic() - kept[0] < _KEPT_SECONDS:
+        if kept is not None and self._now() - kept[0] < _KEPT_SECONDS:
             return kept[1]
         # Only those that the app is in: of all channels there may be tens of thousands.
         me = await self._client.connect(until)
@@ -95,7 +100,7 @@ class Poster:
             )  # fmt: skip
             for channel in page.get("channels") or ():
                 if channel.get("name") == configured.removeprefix("#"):
-                    self._channels[configured] = (time.monotonic(), str(channel["id"]))
+                    self._channels[configured] = (self._now(), str(channel["id"]))
                     return str(channel["id"])
             cursor = (page.get("response_metadata") or {}).get("next_cursor") or None
             if cursor is None:
