@@ -116,12 +116,14 @@ class Judge:
             text = "the log cannot be written, and no call goes unlogged: try again later"
             self._record.metrics.errors.inc("log_stuck", read.method)
             return Answered(503, answers.error(read.id, answers.OVERLOADED, text))
-        found = self._gate.judge(self._source, read, now)
-        judged = found if _first_stopped(found) is None else _settled(found, alone)
+        judged = self._gate.judge(self._source, read, now)
+        stopped = _first_stopped(judged)
+        if stopped is not None:
+            judged = _settled(judged, alone)
+            stopped = _first_stopped(judged)
         arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
         meta = read.params.get("_meta")
         trace = head.header("traceparent") or (meta.get("traceparent") if meta else None)
-        stopped = _first_stopped(judged)
         for target, decision in zip(read.targets, judged, strict=True):
             if stopped is not None and decision.goes_on:
                 # The request goes nowhere if one of its targets may not be reached.

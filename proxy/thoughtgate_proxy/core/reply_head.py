@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from thoughtgate_proxy.core.headers import downstream, media_type
 from thoughtgate_proxy.core.http import Headers, first
+from thoughtgate_proxy.core.remembered import LONGEST, Remembered
 
-_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 _WITHOUT_BODY = (204, 304)
 
 
@@ -26,6 +26,8 @@ class ReplyHead:
     passed_anew: Headers
     until_close: bool
     idle_seconds: int | None
+    length: int | None
+    """The length of the body, where `Content-Length` alone tells it."""
 
     def header(self, name: str) -> str | None:
         """The first header called `name` (lower case)."""
@@ -36,7 +38,9 @@ class ReplyHeads:
     """The heads that were met lately."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], ReplyHead] = {}
+        self._known = Remembered[ReplyHead]()
+        self.whole = Remembered[ReplyHead]()
+        """By its bytes: the head of a reply that came whole and let the connection last."""
 
     def of(self, status: int, lines: Sequence[tuple[bytes, bytes]]) -> ReplyHead:
         """The head with these lines as they stood on the wire."""
@@ -44,11 +48,8 @@ class ReplyHeads:
         head = self._known.get(key)
         if head is None:
             head = _read(status, lines)
-            # A server that makes new ones up must not fill the memory.
-            if sum(len(name) + len(value) for name, value in lines) <= _LONGEST_REMEMBERED:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = head
+            if sum(len(name) + len(value) for name, value in lines) <= LONGEST:
+                self._known.put(key, head)
         return head
 
 
@@ -65,7 +66,15 @@ def _read(status: int, lines: Sequence[tuple[bytes, bytes]]) -> ReplyHead:
         tuple(downstream(headers, same_body=False)),
         until_close=not measured and status not in _WITHOUT_BODY,
         idle_seconds=_idle_seconds(headers),
+        length=_length(status, headers),
     )
+
+
+def _length(status: int, headers: Headers) -> int | None:
+    length = first(headers, "content-length")
+    if status in _WITHOUT_BODY or length is None or not length.isdecimal():
+        return None
+    return None if first(headers, "transfer-encoding") is not None else int(length)
 
 
 def _idle_seconds(headers: Headers) -> int | None:

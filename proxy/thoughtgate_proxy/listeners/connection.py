@@ -23,7 +23,7 @@ class Connection(asyncio.Protocol):
         """It is one of `connections` for as long as it is open."""
         self._service, self._connections = service, connections
         self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(service.blocks, service.budget, service.limits)
+        self._reader = RequestReader(service.blocks, service.known, service.budget, service.limits)
         self._transport: asyncio.Transport | None = None
         self._later = b""  # what came while a request was under way
         self._refused: HttpRefused | None = None  # once all requests before it are answered
@@ -141,11 +141,13 @@ class Connection(asyncio.Protocol):
             if isinstance(answer, HttpReply):
                 self._reply(incoming, answer)
                 return
-            self._answer = asyncio.ensure_future(answer)
+            if not isinstance(answer, asyncio.Future):
+                answer = asyncio.ensure_future(answer)
         except Exception as error:  # noqa: BLE001  whatever we got wrong, the client is told
             self._break(error)
             return
-        self._answer.add_done_callback(self._answered)
+        self._answer = answer
+        answer.add_done_callback(self._answered)
 
     def _count_in(self) -> bool:
         """Count a request as under way; False if that is one too many, and it was refused."""

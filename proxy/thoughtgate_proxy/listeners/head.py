@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thoughtgate_proxy.core.http import Headers, HttpRefused
+from thoughtgate_proxy.core.remembered import LONGEST, Remembered
 
 MOST_HEADERS = 128
 HEADERS_TOO_LARGE = 431
-_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 # Java's client offers HTTP/2 with its first request, and speaks HTTP/1.1 if the offer is ignored
 # (RFC 9110, section 7.8).
 _OFFER = "h2c"
@@ -34,13 +34,15 @@ class Block:
     chunked: bool
     waits: bool
     """Whether the client waits for leave to send the body (`Expect: 100-continue`)."""
+    offers: bool
+    """Whether another protocol is offered, which is ignored."""
 
 
 class Blocks:
     """The blocks that were met lately: a client sends the same few again and again."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[bytes, bytes], ...], Block] = {}
+        self._known = Remembered[Block]()
 
     def of(self, lines: Lines) -> Block:
         """The block with these lines, as the parser found them."""
@@ -48,11 +50,8 @@ class Blocks:
         block = self._known.get(key)
         if block is None:
             block = _read(key)
-            # A client that makes new ones up must not fill the memory.
-            if block.size <= _LONGEST_REMEMBERED:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = block
+            if block.size <= LONGEST:
+                self._known.put(key, block)
         return block
 
 
@@ -81,6 +80,7 @@ def _read(lines: Lines) -> Block:
         body_length=int(lengths[0]) if lengths else 0,
         chunked=any(name == "transfer-encoding" for name, _ in headers),
         waits=any(name == "expect" for name, _ in headers),
+        offers=any(name == "upgrade" for name, _ in headers),
     )
 
 

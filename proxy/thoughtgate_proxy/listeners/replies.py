@@ -7,8 +7,8 @@ from http import HTTPStatus
 import orjson
 
 from thoughtgate_proxy.core.http import Headers
+from thoughtgate_proxy.core.remembered import LONGEST, Remembered
 
-_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 _WITHOUT_BODY = (204, 304)
 _FRAMING = ("content-length", "transfer-encoding")
 _JSON = (("content-type", "application/json"),)
@@ -20,7 +20,7 @@ class ReplyHeads:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         """`now` gives Unix time in seconds."""
         self._now = now
-        self._known: dict[tuple[int, Headers], tuple[bytes, bool]] = {}
+        self._known = Remembered[tuple[bytes, bool]]()
         self._second, self._date = -1, b""
 
     def whole(self, status: int, headers: Headers, body: bytes, *, last: bool) -> bytes:
@@ -60,10 +60,8 @@ class ReplyHeads:
             raise ValueError("a header of a reply has a line end")
         text = "\r\n".join([*lines, ""]).encode("latin-1")
         known = text, any(name == "date" for name, _ in headers)
-        if isinstance(headers, tuple) and len(text) <= _LONGEST_REMEMBERED:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[status, headers] = known
+        if isinstance(headers, tuple) and len(text) <= LONGEST:
+            self._known.put((status, headers), known)
         return known
 
     def _today(self) -> bytes:

@@ -7,12 +7,14 @@ import msgspec
 
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.http import HttpRefused, HttpRequest
+from thoughtgate_proxy.core.remembered import LONGEST, Remembered
 from thoughtgate_proxy.listeners.head import HEADERS_TOO_LARGE, MOST_HEADERS, Block, Blocks
 from thoughtgate_proxy.listeners.memory import Budget, NoRoom, Share, TooBig
 
 MOST_LINE = 1 << 16
 _VERSIONS = ("1.1", "1.0")
 _NOT_HTTP = 400
+_END = b"\r\n\r\n"
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -28,15 +30,31 @@ class Incoming(msgspec.Struct, frozen=True):
     share: Share
 
 
+class Known(msgspec.Struct, frozen=True):
+    """What the parser found in a head that was met before, byte for byte."""
+
+    method: str
+    target: str
+    block: Block
+
+
 class RequestReader:
     """The requests of one connection, in their order.
 
-    Nothing of what llhttp refuses is let through by a lenient flag.
+    Nothing of what llhttp refuses is let through by a lenient flag. It need not read again the very
+    bytes that it has read as a whole head, of a request that came alone and let the connection
+    last: between two messages it has no memory, so it would find the same.
     """
 
-    def __init__(self, blocks: Blocks, budget: Budget, limits: Callable[[], Limits]) -> None:
-        """`limits` gives those in force."""
-        self._blocks, self._budget, self._limits = blocks, budget, limits
+    def __init__(
+        self,
+        blocks: Blocks,
+        known: Remembered[Known],
+        budget: Budget,
+        limits: Callable[[], Limits],
+    ) -> None:
+        """`blocks` and `known` are shared with other connections; `limits` gives those in force."""
+        self._blocks, self._known, self._budget, self._limits = blocks, known, budget, limits
         self._parser = httptools.HttpRequestParser(self)
         self.ready: list[Incoming] = []  # an empty deque takes 600 bytes, on each connection
         # Of the request that is being read.
@@ -71,6 +89,17 @@ class RequestReader:
         requests that they completed are not `ready` either: perhaps they were not meant to end
         where we saw their ends.
         """
+        end = 0
+        if not self._begun:
+            end = data.find(_END) + len(_END)
+            known = self._known.get(data[:end])
+            if known is not None and self._take(known, data, end):
+                return
+        self._parse(data)
+        if end and len(self.ready) == 1 and not self._begun:
+            self._remember(data, end)
+
+    def _parse(self, data: bytes) -> None:
         came_before = len(self.ready)
         if self.in_head:
             self._unended += len(data)  # a new message sets it back
@@ -89,6 +118,30 @@ class RequestReader:
         # The parser keeps a line that does not end, and tells nobody.
         if self.in_head and self._unended > self._limits().header_block_bytes + MOST_LINE:
             raise _line_too_long()
+
+    def _take(self, known: Known, data: bytes, end: int) -> bool:
+        """Take a request whose head is known; False if its body is not all that follows it."""
+        block, limits = known.block, self._limits()
+        most = limits.request_body_bytes
+        if len(data) - end != block.body_length or block.body_length > most:
+            return False
+        if block.size > limits.header_block_bytes:
+            return False
+        share, body = Share(self._budget), data[end:]
+        self._charge(share, body)
+        request = HttpRequest(known.method, known.target, block.headers, body)
+        self.ready.append(Incoming(request, True, True, share))
+        return True
+
+    def _remember(self, data: bytes, end: int) -> None:
+        """Keep the head of the only request in `data`, if there is nothing special about it."""
+        block, only = self._block, self.ready[0]
+        plain = block is not None and not (block.chunked or block.waits or block.offers)
+        if block is None or not plain or not (only.lasts and only.chunks) or end > LONGEST:
+            return
+        if len(data) - end == block.body_length:
+            known = Known(only.request.method, only.request.target, block)
+            self._known.put(data[:end], known)
 
     def release(self) -> None:
         """Give back what all bodies are charged that nobody will take."""
@@ -152,14 +205,7 @@ class RequestReader:
         self._length += len(piece)
         if self._length > self._most:
             raise _too_long(self._most)
-        try:
-            self._share.add(piece)
-        except TooBig as error:
-            told = "the body needs more memory than there is for all"
-            raise HttpRefused(413, told, limit="memory_bytes") from error
-        except NoRoom as error:
-            told = "other bodies fill the memory: try again later"
-            raise HttpRefused(503, told, limit="memory_bytes") from error
+        self._charge(self._share, piece)
         self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
@@ -177,6 +223,17 @@ class RequestReader:
         self.ready.append(Incoming(request, self._parser.should_keep_alive(), chunks, share))
         self._share = None
         self._begun = False
+
+    def _charge(self, share: Share, piece: bytes) -> None:
+        try:
+            share.add(piece)
+        except (TooBig, NoRoom) as error:
+            share.release()
+            if isinstance(error, TooBig):
+                told = "the body needs more memory than there is for all"
+                raise HttpRefused(413, told, limit="memory_bytes") from error
+            told = "other bodies fill the memory: try again later"
+            raise HttpRefused(503, told, limit="memory_bytes") from error
 
     def _begin(self) -> None:
         self._begun = self._left = False

@@ -5,9 +5,11 @@ from typing import Protocol
 
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.http import HttpReply, HttpRequest
+from thoughtgate_proxy.core.remembered import Remembered
 from thoughtgate_proxy.listeners.head import Blocks
 from thoughtgate_proxy.listeners.memory import Budget
 from thoughtgate_proxy.listeners.replies import ReplyHeads
+from thoughtgate_proxy.listeners.requests import Known
 
 # How long a connection may stay without a whole request head.
 IDLE_SECONDS = 75.0
@@ -62,7 +64,7 @@ class Service:
         """`limits` gives those of the configuration in force; all bodies share `budget`."""
         self.handle, self.limits, self.watch, self.budget = handle, limits, watch, budget
         self.body_seconds, self.idle_seconds = body_seconds, idle_seconds
-        self.blocks, self.heads = Blocks(), ReplyHeads()
+        self.blocks, self.known, self.heads = Blocks(), Remembered[Known](), ReplyHeads()
         self.active = 0
         """Requests under way."""
         self.closing = False

@@ -11,6 +11,7 @@ from typing import cast
 
 import httptools
 
+from thoughtgate_proxy.core.remembered import LONGEST
 from thoughtgate_proxy.core.reply_head import ReplyHead, ReplyHeads
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.reply import ReplyBody, Taker, UpstreamReply
@@ -20,6 +21,7 @@ IDLE_SECONDS = 4.0
 MAX_HEADERS = 64 * 1024
 # A timer may come early by as much as the loop's clock is coarse.
 _TICK = 0.001
+_END = b"\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._head: ReplyHead | None = None
         self._pieces: list[bytes] = []
         self._done = self._surplus = self._keep_alive = False
+        self._fresh = False
 
     def exchange(self, request: bytes, seconds: float, taker: Taker) -> None:
         """Send `request` whole; `taker` is told of the reply, or of its lack after `seconds`."""
@@ -96,18 +99,44 @@ class Connection(asyncio.Protocol):
         if not self._busy:
             self.abort()  # bytes that nobody asked for
             return
+        end = 0
+        if self._fresh:
+            # The parser need not read again the very bytes of a head that it knows: between two
+            # messages it has no memory, so it would find the same.
+            self._fresh = False
+            end = data.find(_END) + len(_END)
+            known = self._heads.whole.get(data[:end])
+            if known is not None and known.length == len(data) - end:
+                self._head, self._pieces = known, [data[end:]]
+                self._done = self._keep_alive = True
+                self._deliver()
+                return
+        if not self._parse(data):
+            return
+        if end and self._done and self._keep_alive and not self._surplus:
+            self._remember(data, end)
+        self._deliver()
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether that could be read."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._fail(UpstreamError("the server wants to change the protocol", sent=True))
-            return
+            return False
         except httptools.HttpParserError as error:
             if not self._done:
                 said = error.__context__ if isinstance(error.__context__, _TooMuch) else error
                 self._fail(UpstreamError(f"the reply is not HTTP: {said}", sent=True))
-                return
+                return False
             self._surplus = True  # after a whole reply: nothing of it reaches anybody
-        self._deliver()
+        return True
+
+    def _remember(self, data: bytes, end: int) -> None:
+        """Keep the head of a reply that is all of `data`."""
+        head = self._head
+        if head is not None and head.length == len(data) - end and end <= LONGEST:
+            self._heads.whole.put(data[:end], head)
 
     def eof_received(self) -> bool:
         self._end(None)
@@ -157,6 +186,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._lines, self._header_bytes, self._head, self._pieces = [], 0, None, []
+        self._fresh = True
         self._done = self._surplus = self._keep_alive = False
 
     def _deliver(self) -> None:

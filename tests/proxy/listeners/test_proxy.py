@@ -279,6 +279,38 @@ async def test_an_offer_of_another_protocol_is_ignored_with_all_that_follows_it_
 
 
 @run
+async def test_a_head_that_was_met_before_is_read_as_at_first() -> None:
+    sent, limits = post(b"[1]"), [Limits()]
+    service = Service(echo, lambda: limits[-1], Watching(), Budget(1 << 20))
+    server = HttpServer(service)
+    (bound,) = await listen(server, ["127.0.0.1"], 0)
+    port = port_of(bound)
+    for data, statuses, bodies in (
+        (sent, [200], [b"[1]"]),
+        (sent, [200], [b"[1]"]),
+        (sent.replace(b"[1]", b"[2]"), [200], [b"[2]"]),
+        (sent + sent, [200, 200], [b"[1]", b"[1]"]),
+        (sent + b"]", [400], []),
+        (sent + sent[:-3] + b"[3]", [200, 200], [b"[1]", b"[3]"]),
+    ):
+        for cut in (0, 5, sent.index(b"[1]"), len(sent) - 1):
+            async with connected(port) as wire:
+                await wire.send(data[:cut])
+                await asyncio.sleep(0.01 if cut else 0)  # two pieces, as far as one can have it
+                await wire.send(data[cut:])
+                replies = await wire.replies(len(statuses))
+                if statuses != [400] or cut < len(sent) - 1:
+                    assert [reply.status for reply in replies] == statuses
+                    assert [reply.body for reply in replies if reply.status == 200] == bodies
+    assert service.known.get(sent[:-3]) is not None
+    for key, status in (("request_body_bytes", 413), ("header_block_bytes", 431)):
+        limits.append(Limits(**{key: 2}))
+        assert (await ask(port, sent)).status == status
+    bound.close()
+    await server.shutdown(1.0)
+
+
+@run
 async def test_a_reply_that_nobody_takes_is_closed_however_soon_its_client_goes() -> None:
     closed = 0
 
