@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# More processes than cores: most tests wait for something.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help setup demo test test-fast test-long soak check lock bench cluster golden screenshots clean
@@ -34,10 +36,10 @@ demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
 	@$(BIN)/python -m examples.demo
 
 test: $(STAMP)  ## all tests; those in the real cluster need root
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(STAMP)  ## all tests but those in the real cluster
-	$(BIN)/python -m pytest --ignore=tests/cluster
+	$(PYTEST) --ignore=tests/cluster
 
 test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 	$(BIN)/python -m pytest -m long -s

@@ -34,7 +34,7 @@ def python(script: str) -> tuple[str, ...]:
 async def test_the_example_is_good_with_its_policies_and_has_a_warning() -> None:
     example = config_map.read(EXAMPLE)
     assert isinstance(example, ConfigFiles)
-    checked = await Checker().check(example)
+    checked = await Checker(limit=60.0).check(example)
     assert isinstance(checked, Checked)
     assert checked.mistakes == ()
     assert [line.split(": ")[1] for line in checked.warnings] == ["approval.default"]
@@ -44,7 +44,9 @@ async def test_the_example_is_good_with_its_policies_and_has_a_warning() -> None
 @run
 async def test_all_mistakes_come_with_the_files_names_as_in_the_configmap() -> None:
     config = MINIMAL.replace(b"deny", b"policy") + b"cedar: {policies: [a.cedar]}\nzzz: 1\n"
-    checked = await Checker().check(ConfigFiles(config, {"a.cedar": b"permit(principal);"}))
+    checked = await Checker(limit=60.0).check(
+        ConfigFiles(config, {"a.cedar": b"permit(principal);"})
+    )
     assert isinstance(checked, Checked)
     assert [line.partition(": ")[0] for line in checked.mistakes] == [
         "config.yaml:5:1",
@@ -56,7 +58,7 @@ async def test_all_mistakes_come_with_the_files_names_as_in_the_configmap() -> N
 @run
 async def test_the_pods_variables_and_the_injectors_files_are_no_mistake_and_not_read() -> None:
     config = MINIMAL.replace(b"http://a", b"${URL}").replace(b"deny", b"policy")
-    checked = await Checker().check(files(config + b"cedar: {policies: [/etc/passwd]}\n"))
+    checked = await Checker(limit=60.0).check(files(config + b"cedar: {policies: [/etc/passwd]}\n"))
     assert isinstance(checked, Checked)
     assert checked.mistakes == ()
     assert len(checked.warnings) == 2
@@ -68,7 +70,7 @@ async def test_a_key_that_is_a_modules_name_is_not_imported(tmp_path: Path) -> N
     mark = tmp_path / "imported"
     evil = f"open({str(mark)!r}, 'w')\n".encode()
     beside = {f"{name}.py": evil for name in ("yaml", "argparse", "sitecustomize", "cedarpy")}
-    assert await Checker().check(ConfigFiles(MINIMAL, beside)) == Checked((), ())
+    assert await Checker(limit=60.0).check(ConfigFiles(MINIMAL, beside)) == Checked((), ())
     assert not mark.exists()
 
 
