@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import aiohttp
 import jsonpatch
 import pytest
 
@@ -285,6 +286,30 @@ def test_a_stopping_replica_answers_on_and_closes_its_connections(fake: FakeClus
         await one.task
 
     with_replica(fake, test, drain=0.5)
+
+
+def test_a_stopping_replica_answers_for_as_long_as_it_is_asked_up_to_a_limit(
+    fake: FakeCluster,
+) -> None:
+    drain = 0.4
+
+    async def test(one: Replica) -> None:
+        body = json.dumps(review(MINIMAL.pod)).encode()
+        one.stop.set()
+        began = time.monotonic()
+        answered = 0.0
+        while True:
+            try:
+                status, _, _ = await one.post("/inject/pod", body)
+            except aiohttp.ClientError:
+                break
+            assert status == 200
+            answered = time.monotonic() - began
+            await asyncio.sleep(drain / 8)  # the pace of asking
+        assert 2 * drain < answered < 3 * drain + 1
+        await one.task
+
+    with_replica(fake, test, drain)
 
 
 def test_sigterm_stops_a_replica_without_delay(fake: FakeCluster) -> None:
