@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.injector.core.test_pods import default
+from tests.injector.generated import without_ours
 from thoughtgate_injector.core.mutate import Mutation
 from thoughtgate_injector.core.patch import apply
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import GUARDED, Settings
-from thoughtgate_injector.core.sidecar import VOLUMES
 from thoughtgate_injector.core.verdict import Entry, Unchanged
 
 REVIEWER = Reviewer(Settings(allowed=frozenset(GUARDED)), "0.1.0")
@@ -105,29 +105,3 @@ def test_twice_is_once_and_nothing_else_changes(pod: dict[str, Any]) -> None:
     assert without_ours(patched) == without_ours(pod)
     default(patched)
     assert REVIEWER.review(patched, Entry.POD) == Unchanged()
-
-
-def without_ours(pod: dict[str, Any]) -> dict[str, Any]:
-    """Take out of a pod, naively, all that the contract lets us write."""
-    rest = copy.deepcopy(pod)
-    spec = rest["spec"]
-    for group in ("initContainers", "containers"):
-        members = [one for one in spec.get(group) or [] if one["name"] != "thoughtgate"]
-        for member in members:
-            member["env"] = [
-                variable
-                for variable in member.get("env") or []
-                if variable["name"] not in {"NO_PROXY", "no_proxy"}
-                and variable != {"name": "MCP_SERVER_URL", "value": "http://localhost:7467"}
-            ]
-        spec[group] = members
-    spec["volumes"] = [one for one in spec.get("volumes") or [] if one["name"] not in VOLUMES]
-    for section in ((spec.get("resources") or {}).get(key) or {} for key in ("requests", "limits")):
-        for kind in {"cpu", "memory"} & section.keys():
-            section[kind] = "raised"
-    added = ("prometheus.io/", "thoughtgate.io/status", "kubectl.kubernetes.io/default-container")
-    annotations = rest["metadata"]["annotations"]
-    rest["metadata"]["annotations"] = {
-        key: value for key, value in annotations.items() if not key.startswith(added)
-    }
-    return rest

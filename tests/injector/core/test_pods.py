@@ -108,7 +108,8 @@ def default(pod: dict[str, Any]) -> None:
             container[probe].setdefault("timeoutSeconds", 1)
             container[probe].setdefault("successThreshold", 1)
             container[probe].setdefault("failureThreshold", 3)
-            container[probe]["httpGet"].setdefault("scheme", "HTTP")
+            if "httpGet" in container[probe]:
+                container[probe]["httpGet"].setdefault("scheme", "HTTP")
         if container["name"] == names.CONTAINER:
             limits = container["resources"]["limits"]
             limits["cpu"] = {"0.1": "100m"}.get(limits["cpu"], limits["cpu"])
