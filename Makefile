@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-long soak check lock bench cluster golden screenshots clean
+.PHONY: help setup demo test test-fast test-long test-cluster soak check lock bench \
+	bench-admission cluster golden screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -47,6 +48,9 @@ test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 soak: $(STAMP)  ## half an hour of requests with faults; nothing may grow (MINUTES=30)
 	$(BIN)/python -m tests.proxy.long.soak $(MINUTES)
 
+test-cluster: $(STAMP)  ## those in the real cluster; K8S=1.33, 1.35 or 1.36 is another Kubernetes
+	$(BIN)/python -m pytest tests/cluster
+
 check: $(STAMP)  ## style, types and layers, in seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,6 +64,9 @@ bench: $(STAMP) $(VENV)/.bench  ## how fast and small it is, beside others (need
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.requirements
 	$(PIP) install -q --require-hashes -r requirements/bench.txt
 	@touch $@
+
+bench-admission: $(STAMP)  ## how fast pods are admitted, in the real cluster; needs root
+	@$(BIN)/python -m benchmarks.admission
 
 cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 	@$(BIN)/python -m tests.cluster

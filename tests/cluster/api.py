@@ -11,12 +11,18 @@ from typing import Any
 from tests.cluster.run import NODE_IP, Run
 
 
+def administrators_tls(run: Run) -> ssl.SSLContext:
+    """Trusts the cluster, and is trusted by it as its administrator."""
+    context = ssl.create_default_context(cafile=str(run.pki / "ca.crt"))
+    context.load_cert_chain(run.pki / "admin.crt", run.pki / "admin.key")
+    return context
+
+
 class Api:
     """Asks the API server as its administrator."""
 
     def __init__(self, run: Run) -> None:
-        self._tls = ssl.create_default_context(cafile=str(run.pki / "ca.crt"))
-        self._tls.load_cert_chain(run.pki / "admin.crt", run.pki / "admin.key")
+        self._tls = administrators_tls(run)
 
     def get(self, path: str, host: str = NODE_IP, port: int = 6443) -> bytes | None:
         """The body of a reply with status 200, or None for any other and where nobody answers."""

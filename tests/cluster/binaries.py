@@ -1,5 +1,7 @@
 """Builds the programs of the cluster from their Go modules, once."""
 
+import json
+import os
 import platform
 import re
 import shutil
@@ -11,7 +13,19 @@ from tests.cluster import cache
 from tests.cluster.commands import ClusterUnavailableError, CommandFailedError, run
 
 HERE = Path(__file__).parent
-KUBERNETES = "1.34.4"
+# What `K8S` may name. The first is the one that is locked in node/go.mod, and the default. 1.32 is
+# missing: the Go module proxy has k8s.io/csi-translation-lib from v0.33.12 on only.
+VERSIONS = {
+    "1.34": "1.34.4",
+    "1.33": "1.33.13",
+    "1.35": "1.35.4",
+    "1.36": "1.36.3",
+}
+LOCKED = next(iter(VERSIONS))
+_ASKED = os.environ.get("K8S") or LOCKED
+if _ASKED not in VERSIONS:
+    raise ValueError(f"K8S is `{_ASKED}`; allowed: {', '.join(sorted(VERSIONS))}")
+KUBERNETES = VERSIONS[_ASKED]
 OLDEST_GO = (1, 24)
 
 _VERSION = "k8s.io/component-base/version"
@@ -29,7 +43,35 @@ Say = Callable[[str], None]
 
 def node(say: Say) -> Path:
     """etcd, kubectl and every Kubernetes program in one."""
-    return _built("node", "some minutes the first time", say)
+    if _ASKED == LOCKED:
+        return _built("node", "some minutes the first time", say)
+    source = HERE / "node"
+    programs = sorted(source.glob("*.go"))
+    key = cache.key_of(*programs, _FLAGS["node"], platform.machine())
+
+    def make(where: Path) -> None:
+        say(f"building a node of Kubernetes {KUBERNETES} with Go (some minutes the first time)")
+        module = where.with_name("module")
+        module.mkdir()
+        for program in programs:
+            shutil.copy(program, module)
+        (module / "go.mod").write_text(_go_mod(_go(say), module))
+        # -mod=mod: the sums are looked up, as they are not locked here.
+        tags = ["-tags=before134"] if _ASKED < LOCKED else []
+        _build(_go(say), module, where, _FLAGS["node"], "-mod=mod", *tags)
+
+    return cache.made(f"node-{_ASKED}-binary", key, make)
+
+
+def _go_mod(go: Path, module: Path) -> str:
+    """Kubernetes's own, with its staging folders replaced by the modules of the same version."""
+    wanted = f"k8s.io/kubernetes@v{KUBERNETES}"
+    said = json.loads(run(go, "mod", "download", "-json", wanted, cwd=module, limit=600))
+    text = Path(said["GoMod"]).read_text()
+    text = re.sub(r"(?m)^module .*$", "module thoughtgate.io/tests/cluster/node", text, count=1)
+    staging = f"v0.{KUBERNETES.partition('.')[2]}"
+    text = re.sub(r"=> \./staging/src/(\S+)", rf"=> \1 {staging}", text)
+    return f"{text}\nrequire k8s.io/kubernetes v{KUBERNETES}\n"
 
 
 def dns(say: Say) -> Path:
@@ -48,19 +90,16 @@ def _built(module: str, duration: str, say: Say) -> Path:
 
     def make(where: Path) -> None:
         say(f"building {module} with Go ({duration})")
-        command: list[str | Path] = [
-            _go(say),
-            "build",
-            "-trimpath",
-            "-mod=readonly",
-            "-ldflags",
-            _FLAGS[module],
-        ]
-        # GOFLAGS and GOWORK of the user's could change what is built.
-        quiet = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-        run(*command, "-o", where, ".", cwd=source, env=quiet, limit=3600)
+        _build(_go(say), source, where, _FLAGS[module], "-mod=readonly")
 
     return cache.made(f"{module}-binary", key, make)
+
+
+def _build(go: Path, module: Path, where: Path, flags: str, *more: str) -> None:
+    # GOFLAGS and GOWORK of the user's could change what is built.
+    quiet = {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    command: list[str | Path] = [go, "build", "-trimpath", "-ldflags", flags, *more]
+    run(*command, "-o", where, ".", cwd=module, env=quiet, limit=3600)
 
 
 def _go(say: Say) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import binaries, exclusive, images, packages, report
+from tests.cluster.api import administrators_tls
 from tests.cluster.commands import ClusterUnavailableError, CommandFailedError, run
-from tests.cluster.configuration import Programs
+from tests.cluster.configuration import SYNC_FREQUENCY, Programs
 from tests.cluster.images import Image
 from tests.cluster.node import Node
-from tests.cluster.run import Run
+from tests.cluster.run import API_SERVER, Run
 
 Say = Callable[[str], None]
 
@@ -21,8 +23,9 @@ Say = Callable[[str], None]
 class Cluster:
     """A real Kubernetes of one node."""
 
-    def __init__(self, the_run: Run, say: Say) -> None:
+    def __init__(self, the_run: Run, say: Say, node: Node | None = None) -> None:
         self._run = the_run
+        self._node = node
         self._say = say
         self._loaded: set[str] = set()
         self._namespaces = 0
@@ -31,6 +34,15 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """The administrator's."""
         return self._run.kubeconfig
+
+    @property
+    def api_server(self) -> str:
+        """Its URL."""
+        return API_SERVER
+
+    def tls(self) -> ssl.SSLContext:
+        """What the administrator speaks to the API server with."""
+        return administrators_tls(self._run)
 
     @property
     def programs(self) -> Path:
@@ -100,6 +112,17 @@ class Cluster:
         finally:
             self.kubectl("delete", "namespace", name, "--wait=false")
 
+    @contextmanager
+    def default_sync_period(self) -> Iterator[None]:
+        """While the kubelet looks at ConfigMaps as seldom as it does elsewhere."""
+        node = self._node
+        assert node is not None, "this cluster has no node"
+        node.restart_kubelet(None)
+        try:
+            yield
+        finally:
+            node.restart_kubelet(SYNC_FREQUENCY)
+
     def load_image(self, image: Image) -> str:
         """Brings an image to the node, once; gives the name for pods (imagePullPolicy: Never)."""
         if image.name not in self._loaded:
@@ -167,7 +190,7 @@ def running(say: Say) -> Iterator[Cluster]:
         with exclusive.new_run(say) as the_run:
             began = time.monotonic()
             node = Node(the_run, programs)
-            cluster = Cluster(the_run, say)
+            cluster = Cluster(the_run, say, node)
             try:
                 node.up(lambda: cluster.load_image(images.pause(say)))
             except CommandFailedError as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.cluster.packages import CNI_PLUGINS
 from tests.cluster.run import BRIDGE, DOMAIN, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Run
 
+# A changed ConfigMap reaches its file in 4 to 8 s, not in a minute.
+SYNC_FREQUENCY = "5s"
 PAUSE_IMAGE = "localhost/thoughtgate-pause:test"
 
 
@@ -32,6 +34,16 @@ def write(run: Run, snapshotter: str) -> None:
         file = run.configuration / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+
+
+def write_kubelet(run: Run, sync_frequency: str | None) -> None:
+    """The kubelet's alone; None is its own default of a minute."""
+    told = _kubelet(run)
+    if sync_frequency is None:
+        del told["syncFrequency"]
+    else:
+        told["syncFrequency"] = sync_frequency
+    (run.configuration / "kubelet.json").write_text(json.dumps(told))
 
 
 def _containerd(run: Run, snapshotter: str) -> str:
@@ -105,8 +117,7 @@ def _kubelet(run: Run) -> dict[str, object]:
         "resolvConf": f"{run.configuration}/resolv.conf",
         "podLogsDir": f"{run.folder}/pods",
         "volumePluginDir": f"{run.folder}/volume-plugins",
-        # A changed ConfigMap reaches its file in 4 to 8 s, not in a minute.
-        "syncFrequency": "5s",
+        "syncFrequency": SYNC_FREQUENCY,
         "oomScoreAdj": 0,  # lowering it needs CAP_SYS_RESOURCE
         "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,

@@ -66,6 +66,15 @@ class Node:
     def _start(self, name: str) -> None:
         self._programs[name] = processes.start(name, self._commands[name], self.run.logs)
 
+    def restart_kubelet(self, sync_frequency: str | None) -> None:
+        """The kubelet anew, with another period of synchronisation; pods go on meanwhile."""
+        process = self._programs["kubelet"].process
+        process.kill()
+        process.wait(timeout=10)
+        configuration.write_kubelet(self.run, sync_frequency)
+        self._start("kubelet")
+        self.wait("the kubelet", lambda: Api(self.run).get("/pods", port=10250) is not None)
+
     def wait(self, what: str, is_there: Callable[[], bool], limit: float = LIMIT) -> None:
         """Waits for a condition; a program that ends meanwhile ends the wait."""
         deadline = time.monotonic() + limit

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import binaries
 from tests.cluster.cluster import Cluster
 from tests.cluster.commands import CommandFailedError
 
@@ -90,7 +91,7 @@ def fetched(cluster: Cluster, space: str, url: str, by: str = "caller") -> str:
 def test_the_node_is_ready(cluster: Cluster) -> None:
     [node] = cluster.json("get", "nodes")["items"]
     assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"] == "True"
-    assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.34.4"
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{binaries.KUBERNETES}"
 
 
 def test_a_native_sidecar_is_up_before_its_agent(cluster: Cluster, space: str) -> None:
