@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from thoughtgate_proxy.approvals.adapter import StoreUnavailable
 from thoughtgate_proxy.approvals.desk import Attendance, Closed, Desk, Outcome
 from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.approval import Approval, State
@@ -165,6 +166,10 @@ class Held:
             self._attendance.answered()
         except KeyError:
             yield event(answers.error(to.id, sentences.FORGOTTEN, _FORGOTTEN))
+        except StoreUnavailable as error:
+            text = f"what became of {to.subject} cannot be read now ({error}): try again"
+            yield event(answers.error(to.id, sentences.STORE_BROKEN, text))
+            self._attendance.answered()
         except asyncio.CancelledError:
             if not self._withdrawn:
                 raise

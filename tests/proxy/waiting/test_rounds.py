@@ -302,3 +302,39 @@ def test_a_subscription_starts_when_all_of_it_is_approved_and_ends_with_its_clie
             await within(gate.server.connections[0].gone.is_set, "the end at the server")
 
     test()
+
+
+def listening(*uris: str) -> bytes:
+    return modern("subscriptions/listen", notifications={"resourceSubscriptions": list(uris)})
+
+
+def test_a_denied_part_wins_over_one_that_is_held(tmp_path: Path) -> None:
+    rules = [{"match": "delete_*", "action": "approve"}, {"match": "no_*", "action": "deny"}]
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path, governance={"rules": rules}) as gate:
+            reply = await gate.send(listening("delete_a://x", "no_b://x"), MODERN)
+            assert reply.json["error"]["code"] == 40301
+            assert "`no_*`" in reply.json["error"]["message"]
+            assert gate.humans_asked() == []
+
+    test()
+
+
+def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> None:
+    workflow = {"adapter": "page", "timeout": "60s"}
+    rules = [
+        {"match": "delete_a*", "action": "approve", "approval": "one"},
+        {"match": "delete_b*", "action": "approve", "approval": "other"},
+    ]
+
+    @run
+    async def test() -> None:
+        approval = {"one": workflow, "other": workflow}
+        async with room(tmp_path, governance={"rules": rules}, approval=approval) as gate:
+            reply = await gate.send(listening("delete_a://x", "delete_b://x"), MODERN)
+            assert "ask for each part alone" in reply.json["error"]["message"]
+            assert gate.humans_asked() == []
+
+    test()
