@@ -1,6 +1,7 @@
 """What a model is told of the end of a request for approval: each end has words of its own."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,9 @@ STATES = {
 }
 
 
-def ended(ending: Ending, **changes: object) -> sentences.Sentence:
+def ended(ending: Ending, **changes: Any) -> sentences.Sentence:
     state = STATES.get(ending, State.CANCELLED)
-    approval = replace(PENDING, state=state, ending=ending, **changes)  # type: ignore[arg-type]  any
+    approval = replace(PENDING, state=state, ending=ending, **changes)
     return sentences.ended(approval, "`delete_user`")
 
 
