@@ -61,8 +61,10 @@ def size(lines: Lines) -> int:
 
 
 def _read(lines: Lines) -> Block:
+    # The parser leaves blanks after a value, which are no part of it (RFC 9110, section 5.5).
     headers = tuple(
-        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in lines
+        (name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t"))
+        for name, value in lines
     )
     lengths = [value for name, value in headers if name == "content-length"]
     refused = None
