@@ -112,6 +112,7 @@ def _forge_env(_port: int, _upstream: int, folder: Path) -> Mapping[str, str]:
         "SSRF_ALLOW_PRIVATE_NETWORKS": "true",
         "JSON_RESPONSE_ENABLED": "true",
         "USE_STATEFUL_SESSIONS": "false",
+        "RATE_LIMITING_ENABLED": "false",
         "TOOL_RATE_LIMIT": "1000000",
         "HOST": "127.0.0.1",
     }
