@@ -210,6 +210,7 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
+    busy, _, _ = os.getloadavg()
     try:
         with cluster.running(say) as up:
             rows = measured(up)
@@ -219,7 +220,8 @@ def main() -> int:
     packages = ", ".join(f"{name} {version(name)}" for name in ("kopf", "aiohttp", "kubernetes"))
     words = (
         f"Kubernetes {binaries.KUBERNETES}, Python {platform.python_version()} here, {packages}, "
-        f"{os.cpu_count()} cores for all of it, one replica of the base's Deployment."
+        f"{os.cpu_count()} cores for all of it (with a load of {busy:.1f} by others before it "
+        "began), one replica of the base's Deployment."
     )
     text = f"# Admission, as `make bench-admission` measured it\n\n{words}\n\n" + "\n".join(rows)
     RESULTS.parent.mkdir(exist_ok=True)
