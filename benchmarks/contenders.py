@@ -32,7 +32,8 @@ class Contender:
 
     `command` and `env` start it; `ready` is a path that answers 200 once it serves (None: as soon
     as it listens); `prepare` runs then, and gives the headers that each call must carry. Calls of
-    `tool` go to `path`, and for `warm_seconds` none is counted.
+    `tool` go to `path`, and for `warm_seconds` none is counted; a load lasts
+    `least_seconds` at least.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Contender:
     ready: str | None = None
     prepare: Prepare = _nothing
     warm_seconds: int = 1
+    least_seconds: int = 1
 
 
 def contenders() -> list[Contender]:

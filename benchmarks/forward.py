@@ -86,6 +86,7 @@ def _serves(one: Contender, port: int) -> Callable[[], bool]:
 def _through(
     one: Contender, measured: Measured, upstream_port: int, seconds: int, folder: Path
 ) -> None:
+    seconds = max(seconds, one.least_seconds)
     with started(one, upstream_port, folder) as (pid, aim):
         measured.start_cpu.append(cpu_seconds(pid))
         measured.idle.append(resident(pid))

@@ -58,6 +58,7 @@ def peers() -> list[Contender]:
             ready="/health",
             prepare=_forge_prepared(forge),
             warm_seconds=10,
+            least_seconds=10,
         ),
     ]  # fmt: skip
 
