@@ -86,7 +86,7 @@ def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, mcp_imag
     )
     assert not user["is_error"]
     assert transfer["is_error"]
-    assert "`transfer.cedar#1` asks for a human's approval" in transfer["text"]
+    assert "needs a human's approval" in transfer["text"]
     found = cluster.json("get", "pod", "helpdesk", "-n", namespace)["status"]
     assert found["initContainerStatuses"][0]["restartCount"] == 0
 
