@@ -120,7 +120,8 @@ def test_a_name_outside_of_the_cluster_is_unknown_at_once(cluster: Cluster, spac
     before = time.monotonic()
     with pytest.raises(CommandFailedError, match="Name or service not known"):
         fetched(cluster, space, "http://outside.example/")
-    assert time.monotonic() - before < 5
+    # A resolver that waits in vain takes at least twice as long.
+    assert time.monotonic() - before < 10
 
 
 def test_a_changed_config_map_reaches_the_file_within_seconds(cluster: Cluster, space: str) -> None:
