@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# More processes than cores: most tests wait for something.
-PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
+# More processes than cores: most tests wait for something. There is but one cluster.
+PARALLEL := -n 4 --ignore=tests/cluster
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help setup demo test test-fast test-long test-cluster soak check lock bench \
@@ -37,10 +37,11 @@ demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
 	@$(BIN)/python -m examples.demo
 
 test: $(STAMP)  ## all tests; those in the real cluster need root
-	$(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest tests/cluster
 
 test-fast: $(STAMP)  ## all tests but those in the real cluster
-	$(PYTEST) --ignore=tests/cluster
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 	$(BIN)/python -m pytest -m long -s
