@@ -76,10 +76,12 @@ class Judge:
         """
         ruling = self._ruling(head, read, raw, now, alone)
         method, name = "", None
-        if not isinstance(read, Response):
+        if isinstance(read, Request):
+            method, targets = read.method, read.targets
+            if targets and targets[0].kind is Kind.TOOL:
+                name = targets[0].name
+        elif isinstance(read, Notification):
             method = read.method
-        if isinstance(read, Request) and read.targets and read.targets[0].kind is Kind.TOOL:
-            name = read.targets[0].name
         self._record.metrics.request(method, name, ruling.status_word)
         return ruling
 
@@ -88,14 +90,6 @@ class Judge:
     ) -> GoesOn | Answered | Held:
         passed = self._source.passthrough_methods
         match read:
-            case Response():
-                return _UNGATED
-            case Notification():
-                if alone and (told := headers.mismatch(head, read)) is not None:
-                    return self._refused(read, 400, answers.HEADER_MISMATCH, told)
-                if (why := unknown(read.method, passed)) is not None:
-                    return self._refused(read, 400, message.METHOD_NOT_FOUND, why)
-                return _UNGATED
             case Request():
                 if alone and (told := headers.mismatch(head, read)) is not None:
                     return self._refused(read, 400, answers.HEADER_MISMATCH, told)
@@ -103,6 +97,14 @@ class Judge:
                     status = 404 if read.modern else 200
                     return self._refused(read, status, message.METHOD_NOT_FOUND, why)
                 return self._gated(head, read, raw, now, alone) if read.targets else _UNGATED
+            case Notification():
+                if alone and (told := headers.mismatch(head, read)) is not None:
+                    return self._refused(read, 400, answers.HEADER_MISMATCH, told)
+                if (why := unknown(read.method, passed)) is not None:
+                    return self._refused(read, 400, message.METHOD_NOT_FOUND, why)
+                return _UNGATED
+            case Response():
+                return _UNGATED
 
     def _gated(
         self, head: Head, read: Request, raw: bytes, now: float, alone: bool

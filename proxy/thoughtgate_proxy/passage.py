@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from thoughtgate_proxy.coming import Coming
 from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
@@ -53,7 +54,7 @@ class Way:
         count.value += 1
 
 
-class Passage(asyncio.Future[HttpReply]):
+class Passage(Coming):
     """One request on its way: a future of the reply as the client may see it.
 
     Cancelling it closes the connection, so that the server learns that nobody waits any more. As it

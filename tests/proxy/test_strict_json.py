@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thoughtgate_proxy.core.strict_json import UnreadableJSON, loads
+from thoughtgate_proxy.core.strict_json import NumberText, UnreadableJSON, as_written, loads
 
 TWO_READINGS = {
     "a duplicate key": b'{"a": 1, "a": 1}',
+    "a duplicate key, plainly written": b'{"a":1,"a":1}',
+    "a duplicate key far within, plainly written": b'[{"b":[{"a":1,"b":2,"a":3}]}]',
     "a duplicate key, once escaped": b'{"a": 1, "\\u0061": 2}',
     "a duplicate key far within": b'[{"b": [{"a": 1, "b": 2, "a": 3}]}]',
     "NaN": b"[NaN]",
@@ -154,11 +156,18 @@ VALUES = st.recursive(
 )
 
 
+def _plainly(value: Any) -> bytes:
+    """As most clients write."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     FRAGMENTS.map(b"".join)
     | VALUES.map(lambda value: json.dumps(value).encode())
     | VALUES.map(lambda value: json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    | VALUES.map(_plainly)
 )
 def test_it_accepts_and_reads_exactly_what_a_plain_reader_does(text: bytes) -> None:
     try:
@@ -169,6 +178,38 @@ def test_it_accepts_and_reads_exactly_what_a_plain_reader_does(text: bytes) -> N
         return
     found = loads(text)
     assert json.dumps(found, default=float) == json.dumps(expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    VALUES.map(_plainly),
+    st.integers(min_value=0),
+    st.sampled_from([b"", b" ", b"0", b'"a":1,', b"-"]),
+)
+def test_what_is_written_plainly_is_read_as_closely_as_the_rest(
+    text: bytes, where: int, what: bytes
+) -> None:
+    where %= len(text) + 1
+    text = text[:where] + what + text[where:]
+    try:
+        expected = _values(as_written(text))
+    except UnreadableJSON:
+        with pytest.raises(UnreadableJSON):
+            loads(text)
+        return
+    assert repr(loads(text)) == repr(expected)
+
+
+def _values(value: Any) -> Any:
+    """The numbers of what was read as it was written, which is always done closely."""
+    match value:
+        case NumberText(text):
+            return Decimal(text) if set(text) & set(".eE") else int(text)
+        case dict():
+            return {key: _values(inner) for key, inner in value.items()}
+        case list():
+            return [_values(inner) for inner in value]
+    return value
 
 
 HEAVY = {

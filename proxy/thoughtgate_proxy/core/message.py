@@ -279,7 +279,9 @@ def _name(value: Any, key: str, longest: int, id: Id) -> str:
         raise Malformed(said, INVALID_PARAMS, id)
     if len(value) > longest:
         raise Malformed(f"`{key}` is longer than {longest} characters", INVALID_PARAMS, id)
-    if _CONTROL.search(value) or value != value.strip():
+    # What is printable in ASCII has none, and that is quickly seen.
+    control = not (value.isascii() and value.isprintable()) and _CONTROL.search(value)
+    if control or value != value.strip():
         # A URL parser drops them (WHATWG URL, section 4.4), so no glob may be led astray by them.
         said = f"`{key}` holds a control character, or begins or ends with a blank"
         raise Malformed(said, INVALID_PARAMS, id)
@@ -287,7 +289,10 @@ def _name(value: Any, key: str, longest: int, id: Id) -> str:
 
 
 def _no_lookalike(value: dict[str, Any], where: str, id: Id | None = None) -> None:
-    if found := _KEYS[where].impostor(value):
+    keys = _KEYS[where]
+    if keys.hold(value):
+        return
+    if found := keys.impostor(value):
         raise Malformed(f"the key {_shown(found[0])} in {where} looks like `{found[1]}`", id=id)
 
 

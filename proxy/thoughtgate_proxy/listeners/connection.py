@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import cast
 
+from thoughtgate_proxy.coming import Coming
 from thoughtgate_proxy.core.http import HttpRefused, HttpReply, ReplyCut, first
 from thoughtgate_proxy.listeners.requests import Incoming, RequestReader
 from thoughtgate_proxy.listeners.service import Service
@@ -147,7 +148,10 @@ class Connection(asyncio.Protocol):
             self._break(error)
             return
         self._answer = answer
-        answer.add_done_callback(self._answered)
+        if isinstance(answer, Coming) and not answer.done():
+            answer.taken_by = self._answered
+        else:
+            answer.add_done_callback(self._answered)
 
     def _count_in(self) -> bool:
         """Count a request as under way; False if that is one too many, and it was refused."""

@@ -48,7 +48,7 @@ class Log:
         self._poll.register(fd, select.POLLOUT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
-        self._second, self._written = -1, b""
+        self._thousandth, self._written = -1, b""
 
     @property
     def stuck(self) -> bool:
@@ -89,13 +89,13 @@ class Log:
                 return
 
     def _time(self) -> bytes:
-        """ISO 8601 in UTC, to the millisecond; all but those are the same for a whole second."""
-        second, thousandth = divmod(int(self._now() * 1000), 1000)
-        if second != self._second:
-            self._second = second
-            written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-            self._written = written.encode()
-        return b"%b.%03dZ" % (self._written, thousandth)
+        """ISO 8601 in UTC, to the millisecond, in which many lines may be written."""
+        now = int(self._now() * 1000)
+        if now != self._thousandth:
+            self._thousandth = now
+            written = datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._written = b"%b.%03dZ" % (written.encode(), now % 1000)
+        return self._written
 
     def _write(self) -> None:
         self._scheduled = False

@@ -84,6 +84,9 @@ class Kind(enum.Enum):
     PROMPT = "prompt"
     RESOURCE = "resource"
 
+    # There is one of each; Enum's own, in Python, is felt on the way of a call.
+    __hash__ = object.__hash__
+
 
 class Adapter(enum.Enum):
     """Where a workflow's humans decide."""
