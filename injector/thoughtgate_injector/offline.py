@@ -26,7 +26,7 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the webhook would say of one object; `refused` or not, with each reason and warning."""
+    """What the webhook would say of one object, with each reason and warning."""
 
     title: str
     outcome: str
@@ -35,7 +35,8 @@ class Finding:
 
     @property
     def refused(self) -> bool:
-        return self.outcome == "refused"
+        """Whether it is refused, or nobody could tell."""
+        return self.outcome in ("refused", "not checked")
 
 
 def inject(text: str, reviewer: Reviewer, namespace: Entry | None = None) -> Rewritten | Refusal:

@@ -23,6 +23,7 @@ NAMESPACES: Final = {
     "true": Entry.NAMESPACE,
     "required": Entry.REQUIRED,
 }
+_CHECK_SECONDS: Final = 60.0  # no webhook's timeout is near, and the machine may be busy
 _SUFFIXES: Final = (".yaml", ".yml", ".json")  # in a folder, as kubectl has it
 
 
@@ -108,7 +109,7 @@ def _uninject(chosen: argparse.Namespace) -> int:
 
 
 def _validate(chosen: argparse.Namespace) -> int:
-    """Print a line for each pod, template and labelled ConfigMap; exit 1 if one is refused."""
+    """Print a line for each pod, template and ConfigMap; exit 1 if one is refused or unchecked."""
     reviewer = _reviewer(chosen)
     if isinstance(reviewer, Refusal):
         return fail(reviewer.reasons)
@@ -137,7 +138,7 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 
 def _config_checked(files: ConfigFiles) -> Finding:
-    checked = asyncio.run(Checker().check(files))
+    checked = asyncio.run(Checker(limit=_CHECK_SECONDS).check(files))
     if not isinstance(checked, Checked):
         return Finding("", "not checked", (checked.reason,))
     if checked.mistakes:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.injector.test_cli import PODS, run
+from thoughtgate_injector import cli, offline_cli
+from thoughtgate_injector.config_check import Checker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 POD = (EXAMPLES / "pod.yaml").read_text()
@@ -92,6 +94,17 @@ def test_validate_refuses_a_bad_configuration_with_all_mistakes() -> None:
     assert all(line.startswith("ConfigMap/thoughtgate-config: refused: ") for line in lines)
     unlabelled = text.replace('thoughtgate.io/config: "true"', "other: label")
     assert run("validate", "-f", "-", stdin=unlabelled.encode()).stdout == b""
+
+
+def test_validate_fails_where_a_configuration_could_not_be_checked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(offline_cli, "Checker", lambda limit: Checker(("/nowhere",), limit))
+    assert cli.main(["validate", "-f", str(EXAMPLES / "config.yaml")]) == 1
+    assert capsys.readouterr().out == (
+        "ConfigMap/thoughtgate-config: not checked: "
+        "the check could not be run: no such file or directory\n"
+    )
 
 
 def test_validate_takes_the_namespaces_word_and_the_operators_settings(tmp_path: Path) -> None:

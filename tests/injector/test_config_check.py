@@ -78,7 +78,7 @@ async def test_a_key_that_is_a_modules_name_is_not_imported(tmp_path: Path) -> N
 async def test_the_injectors_environment_stays_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_INJECTOR", "x")
     script = "import os, sys; print(sorted(os.environ), file=sys.stderr)"
-    checked = await Checker(python(script)).check(files())
+    checked = await Checker(python(script), limit=60.0).check(files())
     assert isinstance(checked, Checked)
     assert "SECRET" not in checked.warnings[0]
 
@@ -107,7 +107,7 @@ def _command(process: Path) -> bytes:
 @run
 async def test_what_needs_too_much_memory_is_not_checked() -> None:
     script = "import sys; sys.stdin.read(); b'x' * (256 << 20)"
-    result = await Checker(python(script)).check(files())
+    result = await Checker(python(script), limit=60.0).check(files())
     assert isinstance(result, Unchecked)
     assert "memory" in result.reason
 
@@ -115,7 +115,7 @@ async def test_what_needs_too_much_memory_is_not_checked() -> None:
 @run
 async def test_no_more_is_read_than_the_limit_of_output() -> None:
     script = "import sys; sys.stderr.write('mistake\\n' * 1_000_000); sys.exit(1)"
-    result = await Checker(python(script)).check(files())
+    result = await Checker(python(script), limit=60.0).check(files())
     assert isinstance(result, Checked)
     assert sum(map(len, result.mistakes)) <= config_check.OUTPUT
     assert result.mistakes[-1] == "more mistakes follow"
@@ -123,13 +123,13 @@ async def test_no_more_is_read_than_the_limit_of_output() -> None:
 
 @run
 async def test_input_that_nobody_reads_is_no_failure() -> None:
-    result = await Checker(python("pass")).check(files(b"x" * (1 << 20)))
+    result = await Checker(python("pass"), limit=60.0).check(files(b"x" * (1 << 20)))
     assert result == Checked((), ())
 
 
 @run
 async def test_a_program_that_is_missing_is_said() -> None:
-    result = await Checker(("/nowhere",)).check(files())
+    result = await Checker(("/nowhere",), limit=60.0).check(files())
     assert result == Unchecked("the check could not be run: no such file or directory")
 
 
