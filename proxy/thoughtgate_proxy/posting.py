@@ -43,7 +43,7 @@ class Posted(Passage):
 
     def _answer(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
         asked, ours, kind = self._asked, self._ours, reply.head.media_type
-        listing = any(request.method in LISTINGS for request in asked)
+        listing = _lists(asked)
         if not listing and not ours and kind != headers.EVENT_STREAM:
             return as_it_is(reply)
         wanted = expected(self._way, asked)
@@ -81,6 +81,14 @@ class Posted(Passage):
         ]
         status = 200 if self._ours else reply.head.status
         return HttpReply(status, [*passed, ("content-type", headers.JSON)], body)
+
+
+def _lists(asked: Sequence[Request]) -> bool:
+    """Whether any is for a listing; a generator would cost more than the answer."""
+    for request in asked:  # noqa: SIM110
+        if request.method in LISTINGS:
+            return True
+    return False
 
 
 async def _read(body: bytes | ReplyBody, limit: int) -> bytes | None:
