@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# More processes than cores: most tests wait for something. There is but one cluster.
-PARALLEL := -n 4 --ignore=tests/cluster
+# More processes than cores: most tests wait for something. There is but one node.
+PARALLEL := -n 3 --ignore=tests/cluster
+PARTS := test-fast test-api test-node
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-long test-cluster soak check lock bench \
+.PHONY: help setup demo test $(PARTS) test-long test-cluster soak check lock bench \
 	bench-admission cluster golden screenshots clean
 .DEFAULT_GOAL := help
 
@@ -37,11 +38,18 @@ demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
 	@$(BIN)/python -m examples.demo
 
 test: $(STAMP)  ## all tests; those in the real cluster need root
-	$(BIN)/python -m pytest $(PARALLEL)
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m tests.cluster --prepare
+	@echo "side by side, each shown at its end: $(PARTS)"
+	@$(MAKE) --no-print-directory -j --keep-going --output-sync=target $(PARTS)
 
 test-fast: $(STAMP)  ## all tests but those in the real cluster
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-api: $(STAMP)  ## those that need an API server and no node
+	$(BIN)/python -m pytest tests/cluster -m 'not node and not long'
+
+test-node: $(STAMP)  ## those on the real node; as root
+	$(BIN)/python -m pytest tests/cluster -m 'node and not long'
 
 test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 	$(BIN)/python -m pytest -m long -s
@@ -49,7 +57,7 @@ test-long: $(STAMP)  ## what takes minutes: many requests, connections and bytes
 soak: $(STAMP)  ## half an hour of requests with faults; nothing may grow (MINUTES=30)
 	$(BIN)/python -m tests.proxy.long.soak $(MINUTES)
 
-test-cluster: $(STAMP)  ## those in the real cluster; K8S=1.33, 1.35 or 1.36 is another Kubernetes
+test-cluster: $(STAMP)  ## both of those; K8S=1.33, 1.35 or 1.36 is another Kubernetes
 	$(BIN)/python -m pytest tests/cluster
 
 check: $(STAMP)  ## style, types and layers, in seconds

@@ -178,7 +178,7 @@ class _Process:
     def ended(self, seconds: float) -> None:
         """A request ended, its reply included."""
         self._active -= 1
-        self._last_request = asyncio.get_running_loop().time()
+        self._last_request = time.monotonic()
         self._metrics.connections -= 1
         self._metrics.request_seconds.observe(seconds)
 
@@ -196,11 +196,10 @@ class _Process:
 
     async def _until_quiet(self) -> None:
         """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""
-        loop = asyncio.get_running_loop()
-        begun = self._last_request = loop.time()
+        begun = self._last_request = time.monotonic()
         most = max(0.0, self._settings.grace - _RESERVE_SECONDS)
-        while loop.time() - begun < most:
-            quiet = loop.time() - self._last_request
+        while time.monotonic() - begun < most:
+            quiet = time.monotonic() - self._last_request
             # Whoever is held for a human asks for nothing now, and can come back.
             if self._active <= self._approving.held and quiet >= _QUIET_SECONDS:
                 return

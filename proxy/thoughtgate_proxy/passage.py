@@ -67,10 +67,14 @@ class Passage(Coming):
         permit: Permit,
         head: Head,
         asked: Sequence[Request] = (),
+        ours: Sequence[bytes] = (),
     ) -> None:
-        """Send what `permit` allows; its body holds the requests `asked`."""
+        """Send what `permit` allows; its body holds the requests `asked`.
+
+        `ours` are answers of our own to other members of the same batch: they join the reply.
+        """
         super().__init__()
-        self._way, self._asked = way, asked
+        self._way, self._asked, self._ours = way, asked, ours
         self._task: asyncio.Future[HttpReply] | None = None
         self.abandon: Callable[[], object] = _nothing
         """Gives the request up; whoever carries it sets it."""

@@ -5,31 +5,17 @@ from collections.abc import Awaitable, Sequence
 import msgspec
 
 from thoughtgate_proxy.core import headers
-from thoughtgate_proxy.core.headers import Head
 from thoughtgate_proxy.core.http import HttpReply, ReplyCut
 from thoughtgate_proxy.core.message import Request
 from thoughtgate_proxy.core.methods import LISTINGS
-from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.mcp import listings, replies
 from thoughtgate_proxy.mcp.replies import LISTING_LIMIT, Expected
-from thoughtgate_proxy.passage import Passage, Way, as_it_is, as_stream, expected, opaque, pieces
+from thoughtgate_proxy.passage import Passage, as_it_is, as_stream, expected, opaque, pieces
 from thoughtgate_proxy.upstream.reply import ReplyBody, UpstreamReply
 
 
 class Posted(Passage):
     """A message, or several, sent to the server."""
-
-    def __init__(
-        self,
-        way: Way,
-        permit: Permit,
-        head: Head,
-        asked: Sequence[Request],
-        ours: Sequence[bytes] = (),
-    ) -> None:
-        """`ours` are answers of our own to other members of the same batch: they join the reply."""
-        self._ours = ours
-        super().__init__(way, permit, head, asked)
 
     def _shown(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
         asked = self._asked

@@ -11,9 +11,16 @@ def main() -> int:
     """Up, the way to it printed, down at SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--without-images", action="store_true", help="load none of the project's")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only what is slow the first time, if there can be one",
+    )
     parser.add_argument("--clean", action="store_true", help="remove what a crashed run left")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if arguments.prepare:
+        return _prepare()
     try:
         cluster.check_possible()
         if arguments.clean:
@@ -26,6 +33,16 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         _say("down")
+    return 0
+
+
+def _prepare() -> int:
+    """Build what the tests need, or say why they will not have it."""
+    try:
+        cluster.prepare(_say)
+        images.of_project(_say)
+    except cluster.ClusterUnavailableError as error:
+        _say(f"no cluster: {error}")  # the tests are skipped for it, or fail where CI demands one
     return 0
 
 

@@ -59,9 +59,13 @@ def api_server(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Those in the cluster come last: the quick ones first, then those that need it to be down."""
+    """Those in the cluster come last: the quick ones first, then those that need it to be down.
+
+    They are marked, so that those that need no node can run beside them.
+    """
     items.sort(key=lambda item: (_is_in_cluster(item), item.path.parent == HERE))
     for item in filter(_is_in_cluster, items):
+        item.add_marker(pytest.mark.node)
         if config.pluginmanager.has_plugin("timeout") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SECONDS_PER_TEST))
 

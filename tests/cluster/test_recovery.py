@@ -16,7 +16,7 @@ from tests.cluster import cluster, exclusive
 from tests.cluster.configuration import PAUSE_IMAGE
 
 # Somebody else's cluster may have to end first.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.node, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 TRACES = [
