@@ -5,6 +5,7 @@ import signal
 import sys
 
 from tests.cluster import cluster, exclusive, images
+from tests.injector.promtool import PromtoolMissingError, promtool
 
 
 def main() -> int:
@@ -41,6 +42,9 @@ def _prepare() -> int:
     try:
         cluster.prepare(_say)
         images.of_project(_say)
+        promtool()
+    except PromtoolMissingError as error:
+        _say(f"no promtool: {error}")
     except cluster.ClusterUnavailableError as error:
         _say(f"no cluster: {error}")  # the tests are skipped for it, or fail where CI demands one
     return 0
