@@ -1,17 +1,14 @@
 """An approved call's way: whoever carries it hears why it has no reply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
+from thoughtgate_proxy.core import headers
 from thoughtgate_proxy.core.headers import Head
-from thoughtgate_proxy.core.http import HttpReply
 from thoughtgate_proxy.core.message import Request
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.core.routing import Route
 from thoughtgate_proxy.passage import Passage, Way
 from thoughtgate_proxy.upstream.errors import UpstreamError
-
-Exchange = Callable[[Permit], Awaitable[HttpReply]]
-"""Sends what a permit allows, with the headers of one request. Raises `UpstreamError`."""
 
 
 class Carried(Passage):
@@ -22,10 +19,24 @@ class Carried(Passage):
         self.set_exception(error)
 
 
-def exchange(way: Callable[[Route], Way], request: Request, head: Head) -> Exchange:
-    """Sends with the headers of `head`, by the way that `way` gives when it is sent."""
+class Exchange:
+    """Sends with the headers of one request, by the way that there is when it is sent."""
 
-    def send(permit: Permit) -> Carried:
-        return Carried(way(Route(permit.source, permit.target)), permit, head, (request,))
+    def __init__(self, way: Callable[[Route], Way], request: Request, head: Head) -> None:
+        self._way, self._request, self._head = way, request, head
 
-    return send
+    def __call__(self, permit: Permit) -> Carried:
+        """Send what `permit` allows. Raises `UpstreamError`."""
+        return Carried(self._to(permit), permit, self._head, (self._request,))
+
+    def resume(self, permit: Permit, last_event: str) -> Carried:
+        """Ask for what follows that event of the reply to what was sent; nothing is sent again.
+
+        Source: MCP 2025-11-25, transports, "Resumability and Redelivery".
+        """
+        way = self._to(permit)
+        head = headers.resuming(self._head, last_event)
+        return Carried(way, way.permit("GET"), head, (self._request,))
+
+    def _to(self, permit: Permit) -> Way:
+        return self._way(Route(permit.source, permit.target))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from thoughtgate_proxy.carrying import exchange
+from thoughtgate_proxy.carrying import Exchange
 from thoughtgate_proxy.core import headers, message
 from thoughtgate_proxy.core.decision import Decision
 from thoughtgate_proxy.core.gate import Gatekeeper
@@ -161,7 +161,7 @@ class Pipeline:
             source=way.route.source,
             target=way.route.target,
             gate=way.gate,
-            exchange=partial(exchange, self._way_now, read),
+            exchange=partial(Exchange, self._way_now, read),
         )
         if isinstance(ruling, Held):
             return await waiting.hold(arrival, ruling.decisions, ruling.correlation, ruling.trace)

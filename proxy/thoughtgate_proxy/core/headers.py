@@ -1,6 +1,7 @@
 """Which headers pass, which stop here, and which make a request refused."""
 
 import base64
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,9 +84,8 @@ class Heads:
                 # Its traceback would keep the whole request, body and all, for as long as this.
                 refused.append(error.with_traceback(None))
         passed = upstream(request)
-        lines = "".join(f"\r\n{name}: {value}" for name, value in passed)
         first = dict(reversed(request.headers))
-        return Head(refused[0], refused[1], passed, lines.encode("latin-1"), first)
+        return with_upstream(Head(refused[0], refused[1], (), b"", first), passed)
 
 
 def check(request: HttpRequest, *, loopback_only: bool) -> None:
@@ -173,6 +173,19 @@ def upstream(request: HttpRequest) -> Headers:
     # A compressed reply could not be filtered.
     passed.append(("accept-encoding", "identity"))
     return passed
+
+
+def resuming(head: Head, last_event: str) -> Head:
+    """The headers that ask for the rest of a reply's events; `last_event` is printable ASCII."""
+    stopped = ("accept", "content-type", "last-event-id")
+    kept = [(name, value) for name, value in head.upstream if name not in stopped]
+    return with_upstream(head, [*kept, ("accept", EVENT_STREAM), ("last-event-id", last_event)])
+
+
+def with_upstream(head: Head, lines: Headers) -> Head:
+    """The same with other headers for the server."""
+    encoded = "".join(f"\r\n{name}: {value}" for name, value in lines).encode("latin-1")
+    return dataclasses.replace(head, upstream=lines, encoded=encoded)
 
 
 def downstream(headers: Headers, *, same_body: bool) -> Headers:

@@ -1,7 +1,7 @@
 """A request as it came, and the way to its server."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from thoughtgate_proxy.carrying import Exchange
@@ -54,11 +54,11 @@ class Arrival:
     def calling(self, lines: Iterable[tuple[str, str]]) -> Head:
         """The headers with `lines` in place of those that tell of the body."""
         others = [(name, value) for name, value in self.head.upstream if not _of_call(name)]
-        return _with(self.head, [*others, *lines])
+        return headers.with_upstream(self.head, [*others, *lines])
 
     def named(self, name: str) -> Head:
         """The headers with another `Mcp-Name`, where there is one."""
-        return _with(
+        return headers.with_upstream(
             self.head, [(k, name if k == "mcp-name" else v) for k, v in self.head.upstream]
         )
 
@@ -66,11 +66,6 @@ class Arrival:
 def json_reply(body: bytes, status: int = 200) -> HttpReply:
     """A reply of one JSON-RPC message."""
     return HttpReply(status, _JSON, body)
-
-
-def _with(head: Head, lines: list[tuple[str, str]]) -> Head:
-    encoded = "".join(f"\r\n{name}: {value}" for name, value in lines).encode("latin-1")
-    return replace(head, upstream=lines, encoded=encoded)
 
 
 def _of_call(name: str) -> bool:

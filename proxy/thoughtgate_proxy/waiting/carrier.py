@@ -11,12 +11,19 @@ from thoughtgate_proxy.core.http import HttpReply, ReplyCut, first
 from thoughtgate_proxy.core.message import Id
 from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.mcp import answers, listings, raw, splice
-from thoughtgate_proxy.mcp.event_stream import EventTooLong, Splitter, data_of
+from thoughtgate_proxy.mcp.event_stream import EventTooLong, Splitter, data_of, field
 from thoughtgate_proxy.mcp.replies import BAD_REPLY
+from thoughtgate_proxy.upstream.errors import UpstreamError
 
 STATUS_META: Final = "io.thoughtgate/http_status"
 # Of messages that nobody has taken yet: then the server waits, as far as somebody listens.
 _MOST_WAITING: Final = 64
+# A server may end a stream that it wants to be asked for again. One that gives nothing new so often
+# will give no more; who names no time is asked after a second, and nobody makes us wait for longer.
+_MOST_IN_VAIN: Final = 5
+_RETRY_SECONDS: Final = 1.0
+_LONGEST_RETRY_SECONDS: Final = 60.0
+_MOST_DIGITS: Final = 10
 # A longer result is given to who waits for it, and kept for nobody else.
 _KEPT: Final = 1 << 20
 
@@ -52,7 +59,7 @@ class Carrier:
             if raw.value(sent.get("method")) == "subscriptions/listen" and _streams(reply):
                 self.stream = reply
                 return None
-            await self._read(reply)
+            await self._read(reply, permit)
         finally:
             if self.stream is None:
                 reply.close()
@@ -79,7 +86,7 @@ class Carrier:
         self.listened = False
         self._taken.set()
 
-    async def _read(self, reply: HttpReply) -> None:
+    async def _read(self, reply: HttpReply, permit: Permit) -> None:
         kind = headers.media_type(first(reply.headers, "content-type"))
         encoding = first(reply.headers, "content-encoding")
         if not 200 <= reply.status < 300:
@@ -87,7 +94,7 @@ class Carrier:
         elif encoding is not None and encoding.strip().lower() != "identity":
             self._failed("is encoded, although only identity was allowed")
         elif kind == headers.EVENT_STREAM:
-            await self._events(reply)
+            await self._events(reply, permit)
         else:
             body = await self._whole(reply)
             for member in listings.members(body) if body is not None else ():
@@ -95,17 +102,41 @@ class Carrier:
             if self.response is None:
                 self._failed("is too long" if body is None else "holds no response to it")
 
-    async def _events(self, reply: HttpReply) -> None:
+    async def _events(self, reply: HttpReply, permit: Permit) -> None:
+        """Read to the response, also where the server ends the stream before, to be asked again."""
+        place, in_vain = _Place(), 0
+        try:
+            await self._stream(reply, place)
+            while self.response is None and place.last_event and in_vain < _MOST_IN_VAIN:
+                await asyncio.sleep(place.retry_seconds)
+                before = place.last_event
+                rest = await self._exchange.resume(permit, before)
+                try:
+                    if _streams(rest):
+                        await self._stream(rest, place)
+                    else:  # it has forgotten, or never knew how
+                        return
+                finally:
+                    rest.close()
+                in_vain = in_vain + 1 if place.last_event == before else 0
+        except EventTooLong:
+            self._failed("is too long")
+        except UpstreamError as error:
+            raise ReplyCut(f"the rest of the server's reply did not come: {error}") from error
+
+    async def _stream(self, reply: HttpReply, place: "_Place") -> None:
         splitter = Splitter(self._most)
         try:
             async for piece in _pieces(reply):
                 for event in splitter.feed(piece):
+                    place.passed(event)
                     if (data := data_of(event)) is not None and data.strip():
                         await self._message(data)
                 if self.response is not None:
                     return
-        except EventTooLong:
-            self._failed("is too long")
+        except ReplyCut:
+            if not place.last_event:
+                raise
 
     async def _message(self, data: bytes) -> None:
         message = raw.members(data)
@@ -146,6 +177,24 @@ class Carrier:
             return raw.put(told, ("error", "data", STATUS_META), note)
         text = f"the MCP server answered the approved call with HTTP status {status}"
         return answers.error(self.sent_id, BAD_REPLY, text, {STATUS_META: note})
+
+
+class _Place:
+    """How far a stream of events was read."""
+
+    def __init__(self) -> None:
+        self.last_event = ""
+        """The id to go on after; empty if there is none, or none that fits into a header."""
+        self.retry_seconds = _RETRY_SECONDS
+
+    def passed(self, event: bytes) -> None:
+        """One more has been read."""
+        if (id := field(event, b"id")) is not None:
+            text = id.decode("latin-1")
+            self.last_event = text if text.isascii() and text.isprintable() else ""
+        retry = field(event, b"retry") or b""
+        if retry.isdigit() and len(retry) < _MOST_DIGITS:
+            self.retry_seconds = min(int(retry) / 1000, _LONGEST_RETRY_SECONDS)
 
 
 def _streams(reply: HttpReply) -> bool:

@@ -1,0 +1,122 @@
+"""A server may end the stream of an approved call, to be asked for the rest of it."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.awaiting import run
+from tests.fakes.mcp_server import Peer, Received, result
+from tests.proxy.waiting.room import LEGACY, held, legacy, room, text_of
+from thoughtgate_proxy.core.approval import State
+
+CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
+SOON = b"id: first\nretry: 0\ndata: \n\n"
+
+
+def posts(received: list[Received]) -> list[Received]:
+    return [one for one in received if one.method == "POST"]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_rest_of_a_reply_is_asked_for_and_the_call_sent_once(tmp_path: Path, cut: bool) -> None:
+    sent: list[Received] = []
+
+    async def script(request: Received, peer: Peer) -> None:
+        if request.method == "POST":
+            sent.append(request)
+            await peer.events()
+            await peer.chunk(SOON)
+            if cut:
+                peer.reset()
+            else:
+                await peer.end()
+            return
+        await peer.events()
+        if request.header("last-event-id") == "first":
+            note = {"level": "info", "data": "half way"}
+            told = {"jsonrpc": "2.0", "method": "notifications/message", "params": note}
+            await peer.event(told, id="second")
+        else:
+            assert request.header("last-event-id") == "second"
+            await peer.event(result(sent[0].message), id="third")
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY, "Mcp-Session-Id: s1") as stream:
+                await gate.approve()
+                assert (await stream.message())["params"]["data"] == "half way"
+                assert text_of(await stream.message()) == "did delete_user"
+            asked = [one for one in gate.server.received if one.method == "GET"]
+            assert len(posts(gate.server.received)) == 1
+            assert [one.header("accept") for one in asked] == ["text/event-stream"] * 2
+            assert [one.header("mcp-session-id") for one in asked] == ["s1", "s1"]
+            assert [one.header("content-type") for one in asked] == [None, None]
+            await gate.ends_as(State.DONE)
+
+    test()
+
+
+async def nothing_new(peer: Peer) -> None:
+    await peer.events()
+    await peer.end()
+
+
+async def refuses(peer: Peer) -> None:
+    await peer.reply(status=405)
+
+
+async def has_gone(peer: Peer) -> None:
+    peer.reset()
+
+
+@pytest.mark.parametrize(
+    ("answer", "times"),
+    [(nothing_new, 5), (refuses, 1), (has_gone, 1)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_server_that_gives_no_more_leaves_the_outcome_unknown(
+    tmp_path: Path, answer: Callable[[Peer], Awaitable[None]], times: int
+) -> None:
+    async def script(request: Received, peer: Peer) -> None:
+        if request.method == "POST":
+            await peer.events()
+            await peer.chunk(SOON)
+            await peer.end()
+        else:
+            await answer(peer)
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                assert "may or may not have happened" in text_of(await stream.message())
+            assert len(posts(gate.server.received)) == 1
+            assert len(gate.server.received) == 1 + times
+            await gate.ends_as(State.UNKNOWN)
+
+    test()
+
+
+@pytest.mark.parametrize("id", ["", "über", "a\x01b"])
+def test_an_id_that_fits_into_no_header_is_not_gone_on_after(tmp_path: Path, id: str) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.chunk(SOON + f"id: {id}\ndata: \n\n".encode())
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                assert "may or may not have happened" in text_of(await stream.message())
+            assert len(gate.server.received) == 1
+
+    test()
