@@ -40,8 +40,8 @@ def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
     Numbers written with a fraction or an exponent become `Decimal`, so that none loses a digit.
     Raises `UnreadableJSON`.
     """
-    # Most clients write as plainly as that; several times quicker than to look twice.
-    if _nested(body) <= max_depth:
+    # Most clients write plainly, and so it is several times quicker. A level takes two bytes.
+    if len(body) <= 2 * max_depth or _nested(body) <= max_depth:
         try:
             value = _PLAIN.decode(body)
             if orjson.dumps(value) == body:
