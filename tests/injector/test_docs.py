@@ -39,17 +39,19 @@ def test_the_glass_is_broken_by_the_names_of_what_is_installed() -> None:
     assert named <= there
 
 
-def test_uninstalling_begins_with_all_that_could_refuse_a_pod() -> None:
-    [command] = [
-        line for line in INSTALL.splitlines() if line.startswith("kubectl delete mutating")
-    ]
-    kinds, _, label = shlex.split(command)[2:]
+def test_uninstalling_begins_with_all_that_could_refuse_a_pod_policies_before_webhooks() -> None:
+    """A policy that outlives the webhook refuses the pods that the webhook no longer changes."""
+    page = INSTALL.partition("## Uninstalling\n")[2].partition("\n## ")[0]
+    *first, rest = [shlex.split(line) for line in page.splitlines() if line.startswith("kubectl ")]
+    assert rest[:3] == ["kubectl", "delete", "-k"]
     refusing = [each for each in objects() if "admissionregistration" in each["apiVersion"]]
     # `policies` for `policy`: kubectl's plural.
     plurals = {f"{each['kind'].lower()}s".replace("policys", "policies") for each in refusing}
-    assert set(kinds.split(",")) == plurals
-    key, _, value = label.partition("=")
-    assert all(each["metadata"]["labels"][key] == value for each in refusing)
+    webhooks = {kind for kind in plurals if "webhook" in kind}
+    assert [set(words[2].split(",")) for words in first] == [plurals - webhooks, webhooks]
+    for words in first:
+        key, _, value = words[4].partition("=")
+        assert all(each["metadata"]["labels"][key] == value for each in refusing)
 
 
 def test_every_component_is_listed_and_there() -> None:
