@@ -2,11 +2,11 @@
 
 import datetime as dt
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster import cgroups
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import ROOT
 from tests.cluster.install import install
@@ -46,19 +46,19 @@ def test_the_light_profile_holds_ten_approvals_and_carries_200_calls_a_second(
         cluster.apply(agent, name)
         cluster.wait_ready("light", name, limit=120)
         start = seconds_to_ready(cluster, name)
-        before = cgroup(cluster, name)
+        before = cgroups.use(cluster.pid("light", SIDECAR, name))
         words = ("exec", "-n", name, "light", "--", "python", "-c", LOAD)
         told = cluster.kubectl(*words, str(SECONDS), str(RATE), str(HELD), limit=SECONDS + 120)
         found: dict[str, Any] = json.loads(told)
-        after = cgroup(cluster, name)
+        after = cgroups.use(cluster.pid("light", SIDECAR, name))
         status = cluster.json("get", "pod", "light", "-n", name)["status"]
-    used = (after["usage_usec"] - before["usage_usec"]) / 1e6
-    throttled = after["nr_throttled"] - before["nr_throttled"]
-    periods = after["nr_periods"] - before["nr_periods"]
+    used = after.cpu - before.cpu
+    throttled = after.throttled - before.throttled
+    periods = after.periods - before.periods
     print(
         f"ready after {start:.1f} s; {found}; CPU {used:.1f} s, "
         f"{used / found['calls'] * 1e6:.0f} us a call; throttled in {throttled} of {periods} "
-        f"periods; memory at most {after['peak'] / MIB:.1f} MiB of 50"
+        f"periods; memory at most {after.memory_peak / MIB:.1f} MiB of 50"
     )
     assert status["initContainerStatuses"][0]["restartCount"] == 0
     assert found["calls"] == SECONDS * RATE
@@ -76,13 +76,3 @@ def seconds_to_ready(cluster: Cluster, namespace: str) -> float:
             took = dt.datetime.fromisoformat(line["time"]) - dt.datetime.fromisoformat(started)
             return took.total_seconds()  # the kubelet tells whole seconds, so up to one too many
     raise AssertionError("no line says that it is ready")
-
-
-def cgroup(cluster: Cluster, namespace: str) -> dict[str, int]:
-    """What the sidecar's cgroup tells of its processor and memory."""
-    pid = cluster.pid("light", SIDECAR, namespace)
-    path = Path(f"/proc/{pid}/cgroup").read_text().strip().rpartition(":")[2]
-    folder = Path("/sys/fs/cgroup") / path.lstrip("/")
-    lines = (folder / "cpu.stat").read_text().splitlines()
-    found = {key: int(value) for key, value in map(str.split, lines)}
-    return found | {"peak": int((folder / "memory.peak").read_text())}

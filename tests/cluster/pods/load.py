@@ -12,15 +12,24 @@ import time
 from urllib.parse import urlsplit
 
 CONNECTIONS = 4
-CALL = '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s","arguments":%s}}'
+VERSION = "2026-07-28"  # the revision without sessions: a call needs nothing before it
+META = (
+    f'{{"io.modelcontextprotocol/protocolVersion":"{VERSION}",'
+    '"io.modelcontextprotocol/clientCapabilities":{}}'
+)
+CALL = (
+    '{"jsonrpc":"2.0","id":%d,"method":"tools/call",'
+    '"params":{"name":"%s","arguments":%s,"_meta":%s}}'
+)
 
 
 def request(number: int, tool: str, arguments: str) -> bytes:
     """A whole POST."""
-    body = CALL % (number, tool, arguments)
+    body = CALL % (number, tool, arguments, META)
     return (
         "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         "Accept: application/json, text/event-stream\r\n"
+        f"MCP-Protocol-Version: {VERSION}\r\nMcp-Method: tools/call\r\nMcp-Name: {tool}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
 
