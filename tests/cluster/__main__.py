@@ -19,7 +19,9 @@ def main() -> int:
     )
     parser.add_argument("--clean", action="store_true", help="remove what a crashed run left")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: what a script starts in the background begins with that ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if arguments.prepare:
         return _prepare()
     try:

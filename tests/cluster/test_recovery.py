@@ -64,8 +64,10 @@ def machine() -> set[str]:
 
 @contextmanager
 def started() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """`make cluster` as a process, and the environment that it tells a person to use."""
-    command = [sys.executable, "-m", "tests.cluster", "--without-images"]
+    """`make cluster` in a script's background, and the environment that it tells of."""
+    # What a shell does there: the program begins with SIGINT ignored.
+    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*background, sys.executable, "-m", "tests.cluster", "--without-images"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -84,6 +86,13 @@ def run_a_pod(env: dict[str, str]) -> None:
     subprocess.run(run, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
     wait = ["kubectl", "wait", "--for=condition=Ready", "pod/idle", "--timeout=30s"]
     subprocess.run(wait, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_as_it_is_told(number: signal.Signals) -> None:
+    with started() as (process, _):
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
 
 
 def test_nothing_is_left_after_a_crash_and_the_next_run() -> None:
