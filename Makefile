@@ -6,11 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # More processes than cores: most tests wait for something. There is but one node.
-PARALLEL := -n 3 --ignore=tests/cluster
-PARTS := test-fast test-api test-node
+PARALLEL := -n 4 --ignore=tests/cluster
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test $(PARTS) test-long test-cluster soak check lock bench \
+.PHONY: help setup demo test test-fast test-api test-node test-long test-cluster soak check lock bench \
 	bench-admission cluster golden screenshots clean
 .DEFAULT_GOAL := help
 
@@ -37,10 +36,10 @@ $(STAMP): $(VENV)/.requirements pyproject.toml
 demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
 	@$(BIN)/python -m examples.demo
 
-test: $(STAMP)  ## all tests; those in the real cluster need root
+test: test-fast  ## all tests; those in the real cluster need root
 	$(BIN)/python -m tests.cluster --prepare
-	@echo "side by side, each shown at its end: $(PARTS)"
-	@$(MAKE) --no-print-directory -j --keep-going --output-sync=target $(PARTS)
+	@echo "test-api and test-node side by side, each shown at its end"
+	@$(MAKE) --no-print-directory -j --keep-going --output-sync=target test-api test-node
 
 test-fast: $(STAMP)  ## all tests but those in the real cluster
 	$(BIN)/python -m pytest $(PARALLEL)
