@@ -23,6 +23,8 @@ _MOST_WAITING: Final = 64
 _MOST_IN_VAIN: Final = 5
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 60.0
+# Then the rest is asked for anew: some servers lose what comes while they take up a stream again.
+ANEW_SECONDS: Final = 30.0
 _MOST_DIGITS: Final = 10
 # A longer result is given to who waits for it, and kept for nobody else.
 _KEPT: Final = 1 << 20
@@ -112,13 +114,15 @@ class Carrier:
                 before = place.last_event
                 rest = await self._exchange.resume(permit, before)
                 try:
-                    if _streams(rest):
+                    if not _streams(rest):
+                        return  # it has forgotten, or never knew how
+                    async with asyncio.timeout(ANEW_SECONDS):
                         await self._stream(rest, place)
-                    else:  # it has forgotten, or never knew how
-                        return
+                    in_vain = in_vain + 1 if place.last_event == before else 0
+                except TimeoutError:
+                    in_vain = 0  # it is at work
                 finally:
                     rest.close()
-                in_vain = in_vain + 1 if place.last_event == before else 0
         except EventTooLong:
             self._failed("is too long")
         except UpstreamError as error:
@@ -129,9 +133,9 @@ class Carrier:
         try:
             async for piece in _pieces(reply):
                 for event in splitter.feed(piece):
-                    place.passed(event)
                     if (data := data_of(event)) is not None and data.strip():
                         await self._message(data)
+                    place.passed(event)
                 if self.response is not None:
                     return
         except ReplyCut:

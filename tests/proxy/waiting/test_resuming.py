@@ -9,6 +9,7 @@ from tests.awaiting import run
 from tests.fakes.mcp_server import Peer, Received, result
 from tests.proxy.waiting.room import LEGACY, held, legacy, room, text_of
 from thoughtgate_proxy.core.approval import State
+from thoughtgate_proxy.waiting import carrier
 
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
 SOON = b"id: first\nretry: 0\ndata: \n\n"
@@ -56,6 +57,40 @@ def test_the_rest_of_a_reply_is_asked_for_and_the_call_sent_once(tmp_path: Path,
             assert [one.header("mcp-session-id") for one in asked] == ["s1", "s1"]
             assert [one.header("content-type") for one in asked] == [None, None]
             await gate.ends_as(State.DONE)
+
+    test()
+
+
+def test_a_rest_that_does_not_come_is_asked_for_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier, "ANEW_SECONDS", 0.2)
+
+    sent: list[Received] = []
+    asked = 0
+
+    async def script(request: Received, peer: Peer) -> None:
+        nonlocal asked
+        asked += request.method == "GET"
+        await peer.events()
+        if request.method == "POST":
+            sent.append(request)
+            await peer.chunk(SOON)
+            await peer.end()
+        elif asked < 3:
+            await peer.gone.wait()  # it lost what came while it took the stream up
+        else:
+            await peer.event(result(sent[0].message), id="second")
+            await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                assert text_of(await stream.message()) == "did delete_user"
+            assert len(posts(gate.server.received)) == 1
 
     test()
 
