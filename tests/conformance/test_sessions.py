@@ -161,7 +161,10 @@ def test_a_stream_that_the_server_closes_in_mid_call_can_be_resumed(
         [id] = [value for name, _, value in fields if name == "id"]
         assert ("retry", ": ", "50") in fields
         async with session.listening(f"Last-Event-ID: {id}") as events:
-            said = [json.loads((await soon(anext(events), "an event"))["data"]) for _ in range(3)]
+            said = []
+            for number in range(3):
+                event = await soon(anext(events), f"an event after {number} of three")
+                said.append(json.loads(event["data"]))
         assert [message.get("method", "the result") for message in said] == [
             "notifications/message", "notifications/message", "the result",
         ]  # fmt: skip
