@@ -1,6 +1,7 @@
 """The demo's processes: started, waited for, and ended whatever happens."""
 
 import json
+import secrets
 import socket
 import subprocess
 import time
@@ -52,11 +53,17 @@ def wait(
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that nobody has now, and that the kernel gives nobody unasked.
+
+    Below the range of ephemeral ports: whoever opened a connection could take one of those before
+    it is bound.
+    """
+    for _ in range(100):
+        port = secrets.choice(range(20_000, 30_000))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NotAsTold("no port between 20000 and 30000 is free")
 
 
 def listens(port: int) -> bool:

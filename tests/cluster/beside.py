@@ -20,6 +20,7 @@ import kopf
 import yaml
 from kubernetes import client
 
+from examples.demo.processes import free_port
 from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
@@ -62,7 +63,7 @@ def installed(
     """
     policies(cluster, data if policy is None else policy)
     with tempfile.TemporaryDirectory(prefix="thoughtgate-beside-") as name:
-        folder, port = Path(name), control_plane.free_port()
+        folder, port = Path(name), free_port()
         (folder / "settings").mkdir()
         config_map = cluster.json("get", "configmap", "-n", NAMESPACE, names.INJECTOR)
         for key, text in data.items():

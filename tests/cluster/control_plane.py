@@ -5,13 +5,13 @@ run at once, beside the cluster, and without root.
 """
 
 import datetime as dt
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from examples.demo.processes import free_port
 from tests.cluster import binaries, pki, processes
 from tests.cluster.api import Api
 from tests.cluster.cluster import Cluster
@@ -85,14 +85,6 @@ def _commands(run: Run, program: Path, port: int) -> dict[str, list[str]]:
             "--kube-api-qps=200", "--kube-api-burst=400",
         ],
     }  # fmt: skip
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait(what: str, is_there: Callable[[], bool], started: list[processes.Program]) -> None:
