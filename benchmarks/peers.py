@@ -149,7 +149,7 @@ def _forge_prepared(python: Path) -> Prepare:
             json.dumps(told).encode(),
             {**bearer, "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  likewise
+        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  our own on loopback
             reply.read()
         return bearer
 

@@ -13,7 +13,7 @@ from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.mcp import answers, listings, raw, splice
 from thoughtgate_proxy.mcp.event_stream import EventTooLong, Splitter, data_of, field
 from thoughtgate_proxy.mcp.replies import BAD_REPLY
-from thoughtgate_proxy.upstream.errors import UpstreamError
+from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError
 
 STATUS_META: Final = "io.thoughtgate/http_status"
 # Of messages that nobody has taken yet: then the server waits, as far as somebody listens.
@@ -23,7 +23,9 @@ _MOST_WAITING: Final = 64
 _MOST_IN_VAIN: Final = 5
 _RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 60.0
-# Then the rest is asked for anew: some servers lose what comes while they take up a stream again.
+# Each time in vain is followed by so much more of a wait.
+AGAIN_SECONDS: Final = 0.5
+# Then the rest is asked for anew: a server may lose what comes while it takes a stream up again.
 ANEW_SECONDS: Final = 30.0
 _MOST_DIGITS: Final = 10
 # A longer result is given to who waits for it, and kept for nobody else.
@@ -110,23 +112,33 @@ class Carrier:
         try:
             await self._stream(reply, place)
             while self.response is None and place.last_event and in_vain < _MOST_IN_VAIN:
-                await asyncio.sleep(place.retry_seconds)
-                before = place.last_event
-                rest = await self._exchange.resume(permit, before)
-                try:
-                    if not _streams(rest):
-                        return  # it has forgotten, or never knew how
-                    async with asyncio.timeout(ANEW_SECONDS):
-                        await self._stream(rest, place)
-                    in_vain = in_vain + 1 if place.last_event == before else 0
-                except TimeoutError:
-                    in_vain = 0  # it is at work
-                finally:
-                    rest.close()
+                await asyncio.sleep(max(place.retry_seconds, in_vain * AGAIN_SECONDS))
+                in_vain = 0 if await self._more(permit, place) else in_vain + 1
         except EventTooLong:
             self._failed("is too long")
-        except UpstreamError as error:
-            raise ReplyCut(f"the rest of the server's reply did not come: {error}") from error
+
+    async def _more(self, permit: Permit, place: "_Place") -> bool:
+        """Ask for the rest, which acts on nothing; whether something came or may still come.
+
+        A refusal may be for now: a server that has not noticed the end of the connection before
+        says 409.
+        """
+        before = place.last_event
+        try:
+            rest = await self._exchange.resume(permit, before)
+        except Restarting as error:
+            raise ReplyCut(str(error)) from error
+        except UpstreamError:
+            return False
+        try:
+            async with asyncio.timeout(ANEW_SECONDS):
+                if _streams(rest):
+                    await self._stream(rest, place)
+        except TimeoutError:
+            return True  # it is at work
+        finally:
+            rest.close()
+        return place.last_event != before
 
     async def _stream(self, reply: HttpReply, place: "_Place") -> None:
         splitter = Splitter(self._most)

@@ -1,82 +1,20 @@
 """The limits of the listener, each with a clear refusal, a log line and a metric."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.awaiting import run, soon, within
+from tests.awaiting import run, within
 from tests.fakes.mcp_server import Peer, Received
+from tests.proxy.listeners.listening import Watching, echo, listening
 from tests.proxy.running import RULES, Proxy, fronted
 from tests.proxy.wire import Cut, Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Limits
-from thoughtgate_proxy.core.http import HttpReply, HttpRequest, ReplyCut
+from thoughtgate_proxy.core.http import HttpReply, HttpRequest
 from thoughtgate_proxy.listeners.memory import Budget
 from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
 from thoughtgate_proxy.listeners.service import Service
-
-
-@dataclass
-class Watching:
-    """Writes down what the listener tells."""
-
-    active: int = 0
-    refusals: list[int] = field(default_factory=list)
-    limits: list[str | None] = field(default_factory=list)
-    breaks: list[str] = field(default_factory=list)
-    cuts: list[str] = field(default_factory=list)
-
-    def begun(self) -> None:
-        self.active += 1
-
-    def ended(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.active -= 1
-
-    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
-        assert reason
-        self.limits.append(limit)
-        self.refusals.append(status)
-
-    def broken(self, error: BaseException) -> None:
-        self.breaks.append(repr(error))
-
-    def cut(self, reason: str) -> None:
-        self.cuts.append(reason)
-
-
-Handle = Callable[[HttpRequest], HttpReply | Awaitable[HttpReply]]
-
-
-async def echo(request: HttpRequest) -> HttpReply:
-    return HttpReply(200, [("content-type", "application/json")], request.body)
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    handle: Handle = echo,
-    limits: Limits | None = None,
-    memory: int = 1 << 26,
-    seconds: float = 9.0,
-    idle: float = 9.0,
-) -> AsyncIterator[tuple[int, Watching, Service]]:
-    """The listener alone, in this process. In the end nothing may be under way."""
-    watch, in_force = Watching(), limits or Limits()
-    budget = Budget(memory)
-    listener = Service(handle, lambda: in_force, watch, budget, seconds, idle)
-    server = HttpServer(listener)
-    servers = await listen(server, ["127.0.0.1"], 0)
-    try:
-        yield port_of(servers[0]), watch, listener
-        await within(lambda: not watch.active, "the end of all requests")
-        assert budget.taken == 0
-    finally:
-        for bound in servers:
-            bound.close()
-        await server.shutdown(1.0)
 
 
 def chunked(*pieces: bytes) -> bytes:
@@ -308,106 +246,6 @@ async def test_a_head_that_was_met_before_is_read_as_at_first() -> None:
         assert (await ask(port, sent)).status == status
     bound.close()
     await server.shutdown(1.0)
-
-
-@run
-async def test_a_reply_that_nobody_takes_is_closed_however_soon_its_client_goes() -> None:
-    closed = 0
-
-    def close() -> None:
-        nonlocal closed
-        closed += 1
-
-    def handle(_: HttpRequest) -> HttpReply:
-        return HttpReply(200, [], endless(), close)
-
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x"
-            await asyncio.sleep(0.01)
-
-    async with listening(handle) as (port, watch, _):
-        for count in range(1, 31):
-            async with connected(port) as wire:
-                wire.writer.write(post(b"{}"))
-                wire.writer.write_eof()
-            await within(lambda: closed == count, "the reply to be closed")  # noqa: B023
-        assert not watch.breaks
-
-
-async def of(*pieces: bytes | Exception) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        if isinstance(piece, Exception):
-            raise piece
-        yield piece
-
-
-@pytest.mark.parametrize("error", [ReplyCut("short"), LookupError("ours")])
-@run
-async def test_a_reply_that_breaks_off_breaks_the_connection(error: Exception) -> None:
-    closed = []
-
-    async def cut(_: HttpRequest) -> HttpReply:
-        return HttpReply(200, [], of(b"begun", error), lambda: closed.append(1))
-
-    async with listening(cut) as (port, watch, _):
-        with pytest.raises(Cut):
-            await ask(port, post(b"{}"))
-        await within(lambda: closed, "the reply to be closed")
-        assert bool(watch.cuts) is isinstance(error, ReplyCut)
-        assert bool(watch.breaks) is not isinstance(error, ReplyCut)
-
-
-@pytest.mark.parametrize("half", [False, True])
-@run
-async def test_a_client_that_goes_ends_the_handler(half: bool) -> None:
-    cancelled = asyncio.Event()
-
-    async def held(_: HttpRequest) -> HttpReply:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            cancelled.set()
-        raise AssertionError
-
-    async with listening(held) as (port, watch, _), connected(port) as wire:
-        await wire.send(post(b"{}"))
-        await within(lambda: watch.active, "the request")
-        wire.writer.write_eof() if half else wire.abort()
-        await soon(cancelled.wait(), "the end of the handler")
-        assert not watch.breaks
-
-
-@run
-async def test_a_client_that_goes_while_its_reply_is_written_is_no_mistake_of_ours() -> None:
-    closed = asyncio.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield b"x" * 10_000
-
-    async def handle(_: HttpRequest) -> HttpReply:
-        return HttpReply(200, [], endless(), closed.set)
-
-    async with listening(handle) as (port, watch, _):
-        async with connected(port) as wire:
-            await wire.send(post(b"{}"))
-            await wire.reader.readexactly(100_000)
-        await soon(closed.wait(), "the reply to be closed")
-        await within(lambda: not watch.active, "the end of the request")
-        assert not watch.breaks
-        assert not watch.refusals
-
-
-@run
-async def test_while_closing_each_reply_is_the_last_of_its_connection() -> None:
-    async with listening() as (port, _, listener), connected(port) as wire:
-        await wire.send(post(b"{}"))
-        assert (await wire.reply()).header("connection") is None
-        listener.closing = True
-        await wire.send(post(b"{}"))
-        assert (await wire.reply()).header("connection") == "close"
-        await wire.closed()
 
 
 def test_refusals_of_the_listener_are_logged_and_counted(tmp_path: Path) -> None:
