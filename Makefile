@@ -4,13 +4,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where nothing compiled is kept, each process of the tests compiles all of them.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
-# More processes than cores: most tests wait for something. There is but one node.
-PARALLEL := -n 4 --ignore=tests/cluster
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help setup demo test test-fast test-api test-node test-long test-cluster soak check lock bench \
-	bench-admission cluster golden screenshots clean
+.PHONY: help setup demo test test-others test-fast test-conformance test-api test-node test-long \
+	test-cluster soak check lock bench bench-admission cluster golden screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -36,13 +36,22 @@ $(STAMP): $(VENV)/.requirements pyproject.toml
 demo: $(STAMP)  ## the main job in two minutes, without root or a cluster
 	@$(BIN)/python -m examples.demo
 
-test: test-fast  ## all tests; those in the real cluster need root
+test: $(STAMP)  ## all tests; those in the real cluster need root
 	$(BIN)/python -m tests.cluster --prepare
-	@echo "test-api and test-node side by side, each shown at its end"
-	@$(MAKE) --no-print-directory -j --keep-going --output-sync=target test-api test-node
+	@echo "test-node runs beside the others, and is shown at its end"
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target test-node test-others
 
-test-fast: $(STAMP)  ## all tests but those in the real cluster
-	$(BIN)/python -m pytest $(PARALLEL)
+# The node's take longest, and wait most of it: the others are nice to them.
+test-others:
+	@failed=0; for part in test-fast test-conformance test-api; do \
+		nice $(MAKE) --no-print-directory $$part || failed=1; done; exit $$failed
+
+test-fast: $(STAMP)  ## those without real clients or a cluster
+	$(BIN)/python -m pytest -n 3 --ignore=tests/conformance --ignore=tests/cluster
+
+# In one process: what several tests ask of a client is measured once.
+test-conformance: $(STAMP)  ## those with real clients and servers, and the official suite
+	$(BIN)/python -m pytest tests/conformance
 
 test-api: $(STAMP)  ## those that need an API server and no node
 	$(BIN)/python -m pytest tests/cluster -m 'not node and not long'

@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.cluster.packages import CNI_PLUGINS
 from tests.cluster.run import BRIDGE, DOMAIN, NODE, NODE_IP, POD_CIDR, SERVICE_CIDR, Run
 
-# A changed ConfigMap reaches its file in 4 to 8 s, not in a minute.
-SYNC_FREQUENCY = "5s"
+# A changed ConfigMap reaches its file in a few seconds, not in a minute.
+SYNC_FREQUENCY = "2s"
 PAUSE_IMAGE = "localhost/thoughtgate-pause:test"
 
 

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,31 @@ def agent(cluster: Cluster, namespace: str, mcp_image: str) -> str:
     return "my-agent"
 
 
+@pytest.fixture(scope="module")
+def helpdesk(cluster: Cluster, namespace: str, mcp_image: str) -> str:
+    """An agent of others, with the smallest sidecar there is: it must be enough. Ready."""
+    manifest = pod("helpdesk", mcp_image, {"app": "helpdesk", "team": "support"})
+    manifest["metadata"]["annotations"]["thoughtgate.io/profile"] = "light"
+    cluster.apply(manifest, namespace)
+    cluster.wait_ready("helpdesk", namespace)
+    return "helpdesk"
+
+
+@pytest.fixture(scope="module")
+def answers(
+    cluster: Cluster, namespace: str, agent: str, helpdesk: str
+) -> Iterator[dict[str, Future[Any]]]:
+    """What each agent will be told. Nobody can be reached to approve, and that takes 20 s."""
+    user, transfer = ("get_user", {"user_id": 7}), ("transfer_funds", {"amount": 5, "to": "Bob"})
+    calls: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        agent: [user, ("admin_reset", {}), transfer, ("delete_user", {"user_id": 7})],
+        helpdesk: [user, transfer],
+    }
+    with ThreadPoolExecutor() as threads:
+        yield {n: threads.submit(ask, cluster, n, namespace, *of) for n, of in calls.items()}
+
+
+@pytest.mark.usefixtures("answers")  # they are waited for while the other tests run
 def test_the_sidecar_is_there_and_ready(cluster: Cluster, namespace: str, agent: str) -> None:
     found = cluster.json("get", "pod", agent, "-n", namespace)
     sidecar, *others = found["spec"]["initContainers"]
@@ -51,55 +78,16 @@ def test_the_sidecar_is_there_and_ready(cluster: Cluster, namespace: str, agent:
     assert status["restartCount"] == 0
 
 
-def test_calls_are_decided_by_rule_and_by_the_pods_labels(
-    cluster: Cluster, namespace: str, agent: str
-) -> None:
-    user, reset, transfer, delete = ask(
-        cluster,
-        agent,
-        namespace,
-        ("get_user", {"user_id": 7}),
-        ("admin_reset", {}),
-        ("transfer_funds", {"amount": 5, "to": "Bob"}),
-        ("delete_user", {"user_id": 7}),
-    )
-    assert (user["is_error"], user["text"]) == (False, "user 7: Ada")
-    assert reset["is_error"]
-    assert "`admin_*` (`governance.rules[2]`) denies it" in reset["text"]
-    assert (transfer["is_error"], transfer["text"]) == (False, "5 sent to Bob")
-    assert delete["is_error"]
-    assert "the approvers cannot be reached" in delete["text"]
-
-
-def test_another_pod_may_not_transfer(cluster: Cluster, namespace: str, mcp_image: str) -> None:
-    manifest = pod("helpdesk", mcp_image, {"app": "helpdesk", "team": "support"})
-    # The smallest sidecar there is: 50Mi and a tenth of a processor must be enough.
-    manifest["metadata"]["annotations"]["thoughtgate.io/profile"] = "light"
-    cluster.apply(manifest, namespace)
-    cluster.wait_ready("helpdesk", namespace)
-    user, transfer = ask(
-        cluster,
-        "helpdesk",
-        namespace,
-        ("get_user", {"user_id": 7}),
-        ("transfer_funds", {"amount": 5, "to": "Bob"}),
-    )
-    assert not user["is_error"]
-    assert transfer["is_error"]
-    assert "needs a human's approval" in transfer["text"]
-    found = cluster.json("get", "pod", "helpdesk", "-n", namespace)["status"]
-    assert found["initContainerStatuses"][0]["restartCount"] == 0
-
-
 def test_each_decision_is_a_line_of_the_sidecars_log(
     cluster: Cluster, namespace: str, agent: str
 ) -> None:
     ask(cluster, agent, namespace, ("admin_reset", {}))
     lines = cluster.logs(agent, namespace, SIDECAR).splitlines()
-    decision = [line for line in map(json.loads, lines) if line["message"] == "decision"][-1]
+    decided = [line for line in map(json.loads, lines) if line["message"] == "decision"]
+    decision = [line for line in decided if line["name"] == "admin_reset"][-1]
     assert decision["principal"] == "data-engineering/my-agent"
     assert (decision["namespace"], decision["pod"]) == (namespace, agent)
-    assert (decision["name"], decision["outcome"]) == ("admin_reset", "deny")
+    assert decision["outcome"] == "deny"
 
 
 def test_a_pod_without_the_annotation_is_untouched(
@@ -162,6 +150,27 @@ def test_only_a_kubelets_mirror_pods_are_left_alone(
     assert "initContainers" not in json.loads(shown)["spec"]
 
 
+def test_calls_are_decided_by_rule_and_by_the_pods_labels(answers: dict[str, Future[Any]]) -> None:
+    user, reset, transfer, delete = answers["my-agent"].result()
+    assert (user["is_error"], user["text"]) == (False, "user 7: Ada")
+    assert reset["is_error"]
+    assert "`admin_*` (`governance.rules[2]`) denies it" in reset["text"]
+    assert (transfer["is_error"], transfer["text"]) == (False, "5 sent to Bob")
+    assert delete["is_error"]
+    assert "the approvers cannot be reached" in delete["text"]
+
+
+def test_another_pod_may_not_transfer(
+    cluster: Cluster, namespace: str, helpdesk: str, answers: dict[str, Future[Any]]
+) -> None:
+    user, transfer = answers[helpdesk].result()
+    assert not user["is_error"]
+    assert transfer["is_error"]
+    assert "needs a human's approval" in transfer["text"]
+    found = cluster.json("get", "pod", helpdesk, "-n", namespace)["status"]
+    assert found["initContainerStatuses"][0]["restartCount"] == 0
+
+
 def test_a_changed_configmap_comes_into_force_and_a_bad_one_does_not(
     cluster: Cluster, namespace: str, agent: str
 ) -> None:
@@ -170,13 +179,20 @@ def test_a_changed_configmap_comes_into_force_and_a_bad_one_does_not(
     def resets() -> bool:
         return not ask(cluster, agent, namespace, ("admin_reset", {}))[0]["is_error"]
 
+    def ready() -> dict[str, Any]:
+        said: dict[str, Any] = json.loads(
+            cluster.exec(agent, "python3", "-c", READY, namespace=namespace)
+        )
+        return said
+
     def refused() -> bool:
-        said = cluster.exec(agent, "python3", "-c", READY, namespace=namespace)
-        return any("schema" in mistake for mistake in json.loads(said).get("refused_config", []))
+        return any("schema" in mistake for mistake in ready().get("refused_config", []))
 
     assert not resets()
+    first = ready()["config"]
     cluster.apply(text.replace("action: deny", "action: forward"), namespace)
-    until(resets, "the kubelet's swap and the reload")
+    until(lambda: ready()["config"] != first, "the kubelet's swap and the reload")
+    assert resets()
     # Without its label, or `kubectl apply` would be refused.
     unchecked = text.replace('thoughtgate.io/config: "true"', 'unchecked: "true"')
     cluster.kubectl(
@@ -186,7 +202,8 @@ def test_a_changed_configmap_comes_into_force_and_a_bad_one_does_not(
     until(refused, "the refusal of a bad configuration")
     assert resets(), "the last good one stays in force"
     cluster.apply(text, namespace)
-    until(lambda: not resets(), "the first configuration again")
+    until(lambda: ready()["config"] == first, "the first configuration again")
+    assert not resets()
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

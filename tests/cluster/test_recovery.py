@@ -88,14 +88,10 @@ def run_a_pod(env: dict[str, str]) -> None:
     subprocess.run(wait, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_as_it_is_told(number: signal.Signals) -> None:
-    with started() as (process, _):
-        process.send_signal(number)
-        assert process.wait(timeout=30) == 0
-
-
-def test_nothing_is_left_after_a_crash_and_the_next_run() -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
+def test_nothing_is_left_after_a_crash_and_the_next_run(number: signal.Signals) -> None:
     with exclusive.alone(print):  # nor does another test run's cluster come and go meanwhile
         before = machine()
     with started() as (process, env):
@@ -108,8 +104,8 @@ def test_nothing_is_left_after_a_crash_and_the_next_run() -> None:
         assert any(trace in line for line in crashed), f"a crash leaves no {trace}: is this blind?"
     with started() as (process, env):
         run_a_pod(env)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0, "it ends as it is told"
     with exclusive.alone(print):
         after = machine()
     assert after - before == set()

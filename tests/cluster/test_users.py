@@ -63,7 +63,7 @@ def until(condition: Callable[[], object], what: str, limit: float = 60) -> None
     end = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < end, f"waited {limit:g} s in vain for {what}"
-        time.sleep(0.2)  # the pace of asking
+        time.sleep(0.5)  # the pace of asking
 
 
 def test_a_bad_configuration_is_refused_at_kubectl_apply_with_all_mistakes(
