@@ -7,6 +7,7 @@ from typing import cast
 
 from thoughtgate_proxy.coming import Coming
 from thoughtgate_proxy.core.http import HttpRefused, HttpReply, ReplyCut, first
+from thoughtgate_proxy.listeners.attention import FEW
 from thoughtgate_proxy.listeners.requests import Incoming, RequestReader
 from thoughtgate_proxy.listeners.service import Service
 
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        self._service.to_requests.came()
         if self._incoming is not None or self._writable is not None:
             self._later += data
             self._read(on=False)
@@ -152,6 +154,8 @@ class Connection(asyncio.Protocol):
             answer.taken_by = self._answered
         else:
             answer.add_done_callback(self._answered)
+        if self._service.active <= FEW:
+            self._service.to_replies.expect()
 
     def _count_in(self) -> bool:
         """Count a request as under way; False if that is one too many, and it was refused."""
@@ -176,6 +180,7 @@ class Connection(asyncio.Protocol):
                 answer.result().close()
             return
         self._answer = None
+        self._service.to_replies.came()
         try:
             self._reply(incoming, answer.result())
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as in `_begin`
@@ -226,6 +231,8 @@ class Connection(asyncio.Protocol):
             self._linger()
             return
         self._wait(self._service.idle_seconds)
+        if self._service.active < FEW:
+            self._service.to_requests.expect()
         self._go_on()
 
     def _forget(self) -> None:

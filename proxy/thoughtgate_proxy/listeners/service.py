@@ -6,6 +6,7 @@ from typing import Protocol
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.http import HttpReply, HttpRequest
 from thoughtgate_proxy.core.remembered import Remembered
+from thoughtgate_proxy.listeners.attention import Attention
 from thoughtgate_proxy.listeners.head import Blocks
 from thoughtgate_proxy.listeners.memory import Budget
 from thoughtgate_proxy.listeners.replies import ReplyHeads
@@ -67,5 +68,6 @@ class Service:
         self.blocks, self.known, self.heads = Blocks(), Remembered[Known](), ReplyHeads()
         self.active = 0
         """Requests under way."""
+        self.to_replies, self.to_requests = Attention(), Attention()
         self.closing = False
         """Whether each reply is the last of its connection."""
