@@ -21,6 +21,7 @@ from tests.cluster import binaries, cluster, creations, replicas
 from tests.cluster.cluster import Cluster
 from tests.cluster.creations import Created
 from tests.cluster.install import install
+from thoughtgate_injector.core import names
 
 RESULTS = Path(__file__).parent / "results" / "admission.md"
 PER_SECOND = 50
@@ -187,6 +188,18 @@ def memory(up: Cluster) -> str:
     return ", ".join(found)
 
 
+def connections(up: Cluster) -> int:
+    """How many the API server has to all replicas. Source: proc_pid_net(5), state 01."""
+    here, found = f":{names.WEBHOOK_PORT:04X}", 0
+    for replica in replicas.ready(up):
+        for pid in replica.processes()[:1]:  # all of them are in one network namespace
+            for table in ("tcp", "tcp6"):
+                lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+                rows = [line.split() for line in lines]
+                found += sum(row[1].endswith(here) and row[3] == "01" for row in rows)
+    return found
+
+
 def measured(up: Cluster) -> list[str]:
     """The table's rows."""
     install(up)
@@ -199,7 +212,7 @@ def measured(up: Cluster) -> list[str]:
         by_size(up, namespace, rows)
         rows.append(f"| memory of a replica, after large pods | {memory(up)} |")
         # The API server keeps connections that nobody uses for 90 s; each has buffers of 256 KiB.
-        time.sleep(100)
+        replicas.until(lambda: not connections(up), "the end of all connections", 180)
         rows.append(f"| memory of a replica, once its connections have ended | {memory(up)} |")
     return rows
 

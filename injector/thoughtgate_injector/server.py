@@ -97,8 +97,8 @@ async def reviews(
             logger.info("stopping: reviews are answered for %s seconds more", drain)
             longest = clock() + 3 * drain
             await asyncio.sleep(drain)
-            # A review moves the end on, and no event need be told of it.
-            while (rest := min(last + drain / 2, longest) - clock()) > 0:  # noqa: ASYNC110 - so
+            # No polling: each sleep lasts until the end, which reviews have moved on meanwhile.
+            while (rest := min(last + drain / 2, longest) - clock()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(rest)
 
 

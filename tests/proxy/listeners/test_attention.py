@@ -1,9 +1,12 @@
 """The loop stays awake for what comes at once, and sleeps where nothing does."""
 
 import asyncio
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
-from tests.awaiting import run
+from tests.awaiting import run, within
+from tests.proxy.listeners.listening import listening
+from tests.proxy.wire import connected, post
+from thoughtgate_proxy.core.http import HttpReply, HttpRequest
 from thoughtgate_proxy.listeners.attention import TURNS, Attention
 
 
@@ -64,3 +67,40 @@ async def test_nothing_turns_once_it_has_come() -> None:
         attention.came()
         await asyncio.sleep(0.01)
         assert called.call_count < TURNS / 2
+
+
+@run
+async def test_a_connection_tells_what_it_expects_and_what_came() -> None:
+    async def handle(_: HttpRequest) -> HttpReply:
+        return HttpReply(200, (), b"{}")
+
+    async with listening(handle) as (port, _, service):
+        told = Mock()
+        service.to_replies, service.to_requests = told.reply, told.request
+        async with connected(port) as wire:
+            for _ in range(2):
+                await wire.send(post(b"{}"))
+                assert (await wire.reply()).status == 200
+    assert [str(call)[len("call.") :] for call in told.mock_calls] == [
+        "request.came()", "reply.expect()", "reply.came()", "request.expect()",
+    ] * 2  # fmt: skip
+
+
+@run
+async def test_nothing_is_looked_out_for_beside_many_requests() -> None:
+    held: list[asyncio.Future[HttpReply]] = []
+
+    def handle(_: HttpRequest) -> asyncio.Future[HttpReply]:
+        held.append(asyncio.get_running_loop().create_future())
+        return held[-1]
+
+    async with listening(handle) as (port, _, service):
+        told = service.to_replies = Mock()
+        async with connected(port) as one, connected(port) as two, connected(port) as three:
+            for wire in (one, two, three):
+                await wire.send(post(b"{}"))
+            await within(lambda: len(held) == 3, "all three")
+            assert told.expect.call_count == 2
+            for answer in held:
+                answer.set_result(HttpReply(200, (), b"{}"))
+            assert [(await wire.reply()).status for wire in (one, two, three)] == [200] * 3
