@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A lock is complete: nothing is resolved, so that a release of tomorrow changes nothing.
+INSTALL_LOCK := $(PIP) install -q --no-deps --require-hashes
 
 .PHONY: help setup demo test test-others test-fast test-conformance test-api test-node test-long \
 	test-cluster soak check lock bench bench-admission cluster golden screenshots clean
@@ -26,7 +28,8 @@ $(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 		{ apt-get update -q && apt-get install -y -q python3-venv; }; } || \
 		{ echo "this Python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -q --require-hashes -r requirements/build.txt -r requirements/dev.txt
+	$(INSTALL_LOCK) -r requirements/build.txt -r requirements/dev.txt
+	$(PIP) check
 	@touch $@
 
 $(STAMP): $(VENV)/.requirements pyproject.toml
@@ -79,7 +82,8 @@ bench: $(STAMP) $(VENV)/.bench  ## how fast and small it is, beside others (need
 	@$(BIN)/python -m benchmarks
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.requirements
-	$(PIP) install -q --require-hashes -r requirements/bench.txt
+	$(INSTALL_LOCK) -r requirements/bench.txt
+	$(PIP) check
 	@touch $@
 
 bench-admission: $(STAMP)  ## how fast pods are admitted, in the real cluster; needs root
