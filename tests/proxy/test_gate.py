@@ -182,3 +182,20 @@ def test_cedar_is_asked_about_every_reading_of_a_uri() -> None:
     goes_on, reason = outcome("docs://open/..%2fsecret/x")
     assert not goes_on
     assert "`docs://secret/x`" in reason
+
+
+@pytest.mark.parametrize(("written", "walked"), [("Forward", "Approve"), ("Approve", "Forward")])
+def test_a_uri_that_one_reading_forwards_and_another_lets_be_approved_is_refused(
+    written: str, walked: str
+) -> None:
+    text = "".join(
+        f'permit(principal, action == Action::"{action}", resource) when '
+        f'{{ {"!" if action == written else ""}(resource.tool_name like "docs://ask/*") }};'
+        for action in (written, walked)
+    )
+    keeper = gate(rule(action="policy"), cedar=text)
+    plain = judged(keeper, request("resources/read", {"uri": "docs://ask/x"}))
+    assert plain.outcome is (Outcome.HOLD if walked == "Approve" else Outcome.FORWARD)
+    decision = judged(keeper, request("resources/read", {"uri": "docs://open/..%2fask/x"}))
+    assert (decision.outcome, decision.gate) == (Outcome.DENY, Gate.CEDAR)
+    assert "`docs://ask/x`; ask for it in that form" in decision.reason

@@ -120,3 +120,11 @@ def test_a_uri_made_to_be_slow_is_read_in_a_moment(part: str) -> None:
     begun = time.process_time()
     readings(uri)
     assert time.process_time() - begun < 0.5
+
+
+def test_escapes_are_undone_three_times_and_no_more() -> None:
+    step = "../"
+    for depth in (1, 2, 3, 4):
+        step = quote(step, safe="").replace(".", "%2E")
+        uri = f"docs://public/{step}secret"
+        assert walked(uri) == (uri if depth > 3 else "docs://secret"), depth

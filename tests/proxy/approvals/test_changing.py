@@ -135,3 +135,32 @@ async def test_a_workflow_that_appears_brings_its_adapter(tmp_path: Path) -> Non
         assert w.page.docket.find(opened.id) is None, "each adapter knows its own"
         await asyncio.sleep(0)
         assert not w.page.asked
+
+
+@run
+async def test_a_reload_that_requires_fewer_approvers_lets_no_open_request_need_fewer(
+    tmp_path: Path,
+) -> None:
+    one = {**TWO, "required": 1}
+    async with world(tmp_path, approval={"default": TWO}) as w:
+        opened = await w.open()
+        await w.asked()
+        w.reload(approval={"default": one})
+        assert (await w.page.say(opened.id, Verdict.APPROVE)).state is State.PENDING
+        approved = await w.page.say(opened.id, Verdict.APPROVE, "bob")
+        assert (approved.state, approved.required) == (State.APPROVED, 2)
+
+
+@run
+async def test_what_a_reload_once_required_stays_required_across_a_restart(tmp_path: Path) -> None:
+    one = {**TWO, "required": 1}
+    async with world(tmp_path, approval={"default": one}) as w:
+        opened = await w.open()
+        await w.asked()
+        w.reload(approval={"default": TWO})
+        assert (await w.page.say(opened.id, Verdict.APPROVE)).state is State.PENDING
+        w.reload(approval={"default": one})
+        await w.restart()
+        assert (await w.page.say(opened.id, Verdict.APPROVE)).state is State.PENDING
+        approved = await w.page.say(opened.id, Verdict.APPROVE, "bob")
+        assert (approved.state, approved.required) == (State.APPROVED, 2)

@@ -316,3 +316,21 @@ async def test_states_are_signed_with_a_key_that_outlives_the_process(tmp_path: 
         assert w.desk.verify(b"payload", mac)
         assert not w.desk.verify(b"payloae", mac)
         assert not await w.desk.spend("n1", w.clock.now() + 100)
+
+
+@run
+async def test_only_so_many_bytes_may_wait_together(tmp_path: Path) -> None:
+    part = 4 << 20
+    some = [a_call(n=n, x="a" * (part - len(a_call(n=n, x="").body))) for n in range(4)]
+    async with world(tmp_path) as w:
+        first, *_ = [await w.open(one) for one in some]
+        for state in (State.PENDING, State.APPROVED):
+            with pytest.raises(Refused, match="would hold 16777") as refused:
+                await w.open(a_call(n=5))
+            assert refused.value.kind == "pending_approvals"
+            if state is State.PENDING:
+                await w.asked(4)
+                await w.page.say(first.id, Verdict.APPROVE)
+        assert (await w.open(some[1])).state is State.PENDING, "what joins takes no more room"
+        await w.desk.cancel(first.id, "changed its mind")
+        assert (await w.open(a_call(n=5))).state is State.PENDING

@@ -3,13 +3,19 @@
 import asyncio
 import sqlite3
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
 from tests.awaiting import run, within
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, configured, world
+from tests.proxy.gates import SOURCE
+from thoughtgate_proxy.approvals.audit import Audit
+from thoughtgate_proxy.approvals.book import Book
 from thoughtgate_proxy.approvals.database import NAME
+from thoughtgate_proxy.approvals.dispatch import Dispatcher
+from thoughtgate_proxy.approvals.store import Store
 from thoughtgate_proxy.core.approval import (
     TRANSITIONS,
     Approval,
@@ -196,3 +202,35 @@ def test_nothing_leads_back_from_an_end_or_to_a_second_sending() -> None:
         step for (at, step), to in TRANSITIONS.items() if at is State.SENDING and to not in ends
     }
     assert back == {Step.NOT_SENT}
+
+
+@pytest.mark.parametrize("change", ["a denial", "another server"])
+@run
+async def test_a_reload_between_the_check_and_the_sending_is_asked_too(
+    tmp_path: Path, change: str
+) -> None:
+    moved = {"sources": [{**SOURCE, "url": "http://moved:1"}]}
+    denial = {"governance": {"rules": [{"match": "*", "action": "deny"}]}}
+    later = configured(**(denial if change == "a denial" else moved))
+    async with world(tmp_path / "world") as w:
+        approval, audit = await w.approved(), Audit(w.record)
+        store = Store(tmp_path / "own")
+        await store.open(b"k" * 32, w.clock.now())
+        book = Book(store, w.clock, audit)
+        await book.add(approval)
+        # Whoever checks asks for the configuration once, and all later ones get another.
+        gates = chain([w.gate], repeat(later))
+        carrier = Carrier()
+        dispatcher = Dispatcher(book, w.clock, audit, lambda: next(gates))
+        ended = (await dispatcher.dispatch(approval.id, carrier)).approval
+        on_disk = await store.find(approval.id)
+        assert on_disk is not None
+        assert on_disk.state is ended.state
+        if change == "a denial":
+            assert (ended.state, ended.ending) == (State.CANCELLED, Ending.RULED_OUT)
+            assert "denies it" in ended.reason
+            assert carrier.permits == []
+        else:
+            assert ended.state is State.DONE
+            assert [permit.source.url for permit in carrier.permits] == ["http://moved:1"]
+        await store.close()

@@ -168,20 +168,32 @@ def test_a_connection_that_the_server_closed_while_idle_is_not_used(gate: World)
     gate.run(test)
 
 
+Pair = tuple[connection.Connection, socket.socket, list[connection.Connection]]
+
+
+@asynccontextmanager
+async def one_connection() -> AsyncIterator[Pair]:
+    """A connection, its server's end, and where it is put when it is free.
+
+    The server's end is a plain socket, so that the loop cannot have seen what it did.
+    """
+    freed: list[connection.Connection] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        _, ours = await asyncio.get_running_loop().create_connection(
+            lambda: connection.Connection(freed.append, ReplyHeads()), *listener.getsockname()
+        )
+        theirs, _ = listener.accept()
+    with theirs:
+        yield ours, theirs, freed
+        ours.abort()
+
+
 @pytest.mark.parametrize("end", ["closed", "garbage", "expired", "none"])
 def test_a_connection_is_usable_while_nothing_came_and_not_for_long(end: str) -> None:
-    """The server's end of it is a plain socket, so that the loop cannot have seen what it did."""
-
     @run
     async def test() -> None:
         loop = asyncio.get_running_loop()
-        freed: list[connection.Connection] = []
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            _, ours = await loop.create_connection(
-                lambda: connection.Connection(freed.append, ReplyHeads()), *listener.getsockname()
-            )
-            theirs, _ = listener.accept()
-        with theirs:
+        async with one_connection() as (ours, theirs, freed):
             asking = Asking()
             ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0, asking)
             theirs.sendall(WHOLE.replace(b"Content-Type", b"Keep-Alive: timeout=9\r\nContent-Type"))
@@ -196,7 +208,6 @@ def test_a_connection_is_usable_while_nothing_came_and_not_for_long(end: str) ->
                 case "expired":
                     ours._idle_until = loop.time()
             assert ours.usable() is (end == "none")
-            ours.abort()
 
     test()
 
@@ -207,9 +218,61 @@ def test_a_server_that_closes_soon_is_believed(gate: World) -> None:
 
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         await asked(server, proxy, script)
-        await within(server.connections[-1].gone.is_set, "the end of the idle connection")
+        # Well before any connection is closed for its age.
+        gone = server.connections[-1].gone
+        await within(gone.is_set, "the end of the idle connection", connection.IDLE_SECONDS / 2)
 
     gate.run(test)
+
+
+class Later:
+    """A loop whose clock is ahead."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop, self._seconds = loop, seconds
+
+    def time(self) -> float:
+        return self._loop.time() + self._seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("", 4.0), ("timeout=2", 1.0), ("max=9, Timeout=3", 2.0), ("timeout=60", 4.0)],
+)
+def test_an_idle_connection_is_used_again_for_less_than_its_server_keeps_it(
+    said: str, seconds: float
+) -> None:
+    @run
+    async def test() -> None:
+        async with one_connection() as (ours, theirs, freed):
+            asking, loop = Asking(), asyncio.get_running_loop()
+            ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0, asking)
+            line = f"Keep-Alive: {said}\r\n".encode() if said else b""
+            theirs.sendall(WHOLE.replace(b"Content-Type", line + b"Content-Type"))
+            await asking
+            assert freed == [ours]
+            for later, usable in ((seconds - 0.5, True), (seconds, False)):
+                ours._loop = Later(loop, later)  # type: ignore[assignment]  # only its clock is read
+                assert ours.usable() is usable, later
+            ours._loop = loop
+
+    test()
+
+
+@pytest.mark.parametrize("said", ["timeout=1", "timeout=0"])
+def test_a_connection_that_its_server_is_about_to_close_is_closed_by_us(said: str) -> None:
+    @run
+    async def test() -> None:
+        async with one_connection() as (ours, theirs, freed):
+            asking = Asking()
+            ours.exchange(b"GET / HTTP/1.1\r\n\r\n", 5.0, asking)
+            line = f"Keep-Alive: {said}\r\n".encode()
+            theirs.sendall(WHOLE.replace(b"Content-Type", line + b"Content-Type"))
+            assert (await asking).body == BODY
+            assert freed == []
+            assert not ours.usable()
+
+    test()
 
 
 def test_a_connection_idle_for_long_is_closed_by_us(

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.awaiting import run, within
-from tests.fakes.mcp_server import Peer, Received, dumps, polite, result
+from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, dumps, polite, result
 from tests.proxy.approvals.desks import ManualClock
 from tests.proxy.waiting.room import LEGACY, MODERN, Room, held, legacy, modern, room, text_of
+from tests.proxy.wire import ask, post
 from thoughtgate_proxy.core.approval import State, Verdict
 
 RELATED = "io.modelcontextprotocol/related-task"
@@ -20,8 +21,8 @@ BOTH = pytest.mark.parametrize("old", [False, True], ids=["2026-07-28", "2025-11
 class Client:
     """Sends requests of one revision, each with another id."""
 
-    def __init__(self, gate: Room, old: bool, *lines: str) -> None:
-        self._gate, self._old, self._lines = gate, old, lines
+    def __init__(self, gate: Room, old: bool, *lines: str, target: str = "/") -> None:
+        self._gate, self._old, self._lines, self._target = gate, old, lines, target
         self._id = 0
 
     def body(self, method: str, **params: Any) -> bytes:
@@ -35,7 +36,8 @@ class Client:
         task = params.get("taskId")
         version = LEGACY if self._old else MODERN
         names = () if self._old else (f"Mcp-Method: {method}", f"Mcp-Name: {task or 'delete_user'}")
-        reply = await self._gate.send(self.body(method, **params), version, *names, *self._lines)
+        body, lines = self.body(method, **params), (version, *names, *self._lines)
+        reply = await ask(self._gate.port, post(body, *lines, target=self._target))
         assert reply.header("content-type") == "application/json", reply.body
         message = reply.json
         assert message["id"] == self._id
@@ -379,5 +381,85 @@ def test_what_the_server_asks_in_mid_call_waits_for_tasks_result(tmp_path: Path)
                 assert message["params"] == {"m": 1, "_meta": {RELATED: {"taskId": task}}}
                 await gate.send(dumps({"jsonrpc": "2.0", "id": "s-1", "result": {}}), LEGACY)
                 assert text_of(await stream.message()) == "did delete_user"
+
+    test()
+
+
+@pytest.mark.parametrize("change", ["rule", "freeze"])
+def test_an_answer_through_the_task_is_judged_anew(tmp_path: Path, change: str) -> None:
+    deny = {"rules": [{"match": "delete_*", "action": "deny"}]}
+    governance, words = {"rule": (deny, "denies it"), "freeze": ({"freeze": True}, "frozen")}[
+        change
+    ]
+
+    async def script(request: Received, peer: Peer) -> None:
+        value = {"resultType": "input_required", "requestState": "s", "inputRequests": {"who": {}}}
+        await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            client = Client(gate, False)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            await client.comes_to(task, "input_required")
+            gate.reload(governance=governance)
+            await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
+            told = await client.comes_to(task, "completed")
+            assert told["result"]["isError"] is True
+            assert words in told["result"]["content"][0]["text"]
+            assert len(gate.server.received) == 1, "the answer must not reach the server"
+            assert not [line for line in await gate.audit() if line.get("step") == "answers"]
+
+    test()
+
+
+@BOTH
+def test_a_task_of_one_source_is_none_of_anothers(tmp_path: Path, old: bool) -> None:
+    async def script(request: Received, peer: Peer) -> None:
+        if request.message["method"] == "tasks/list":
+            error = {"code": -32601, "message": "Method not found"}
+            await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "error": error}))
+        else:
+            await polite(request, peer)
+
+    @run
+    async def test() -> None:
+        async with FakeMcpServer(script) as behind:
+            sources = [{"id": id, "url": behind.url} for id in ("one", "other")]
+            async with room(tmp_path, sources=sources) as gate:
+                mine, other = (Client(gate, old, target=f"/{s['id']}") for s in sources)
+                task = (await mine.call())["taskId"]
+                await gate.approve()
+                methods = ("tasks/get", "tasks/cancel", "tasks/result" if old else "tasks/update")
+                for method in methods:
+                    error = (await other.ask(method, taskId=task))["error"]
+                    assert error["message"] == f"there is no task `{task}`"
+                if old:
+                    listed = [await c.ask("tasks/list") for c in (mine, other)]
+                    ids = [[t["taskId"] for t in one["result"]["tasks"]] for one in listed]
+                    assert ids == [[task], []]
+                assert behind.calls() == [], "nor is the approved call sent for such a request"
+                assert "result" in await mine.comes_to(task, "completed") or old
+                assert behind.calls() == ["delete_user"]
+
+    test()
+
+
+def test_what_waits_and_is_no_call_of_a_tool_is_not_listed_as_a_task(tmp_path: Path) -> None:
+    async def script(request: Received, peer: Peer) -> None:
+        value: dict[str, Any] = {"tasks": []}
+        await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
+
+    @run
+    async def test() -> None:
+        async with (
+            room(tmp_path) as gate,
+            held(gate.port, legacy("prompts/get", 9, name="delete_prompt"), LEGACY),
+        ):
+            gate.server.script = script
+            await gate.asked()
+            assert (await Client(gate, True).ask("tasks/list"))["result"]["tasks"] == []
 
     test()
