@@ -10,6 +10,7 @@ import pytest
 
 import thoughtgate_proxy
 from tests.proxy.gates import call, gate, judged, request
+from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.permit import Permit
@@ -199,3 +200,35 @@ def test_a_uri_that_one_reading_forwards_and_another_lets_be_approved_is_refused
     decision = judged(keeper, request("resources/read", {"uri": "docs://open/..%2fask/x"}))
     assert (decision.outcome, decision.gate) == (Outcome.DENY, Gate.CEDAR)
     assert "`docs://ask/x`; ask for it in that form" in decision.reason
+
+
+def test_a_hidden_tool_is_unknown_while_everything_is_frozen_too() -> None:
+    source = {"id": "a", "url": "http://a", "expose": {"mode": "blocklist", "tools": ["x"]}}
+    keeper = gate({"freeze": True}, sources=[source])
+    assert judged(keeper, call("x")).gate is Gate.VISIBILITY
+    assert judged(keeper, call("y")).gate is Gate.FREEZE
+
+
+def test_the_limit_of_a_rule_that_asks_humans_counts_each_call() -> None:
+    keeper = gate(rule(action="approve", limit="1/m"))
+    assert [judged(keeper, call("t")).gate for _ in range(3)] == [
+        Gate.RULES, Gate.LIMIT, Gate.LIMIT,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "may"),
+    [
+        ("approve", {}, True),
+        ("policy", {}, True),
+        ("forward", {}, False),
+        ("deny", {}, False),
+        ("approve", {"mode": "observe"}, False),
+    ],
+)
+def test_a_human_may_have_to_decide_where_a_rule_or_cedar_asks(
+    action: str, more: dict[str, Any], may: bool
+) -> None:
+    keeper = gate({**rule(action=action), **more}, cedar=EVERYTHING)
+    source = keeper.config.enabled_sources[0]
+    assert keeper.may_hold(source, Kind.TOOL, "t") is may

@@ -96,3 +96,11 @@ async def test_the_same_call_joins_what_is_in_time_and_nothing_later(
         assert book.of_digest(one.call.digest) == one
         clock.time = AT + until
         assert book.of_digest(one.call.digest) is None
+
+
+@run
+async def test_the_same_call_joins_the_newest_even_if_an_older_one_changes(tmp_path: Path) -> None:
+    newer = replace(ended(1, AT), id="tg_new", state=State.PENDING, ended=None, expires=AT + 60)
+    older = replace(ended(1, AT), opened=newer.opened - 1)
+    async with a_book(tmp_path, older, newer, replace(older, told=older.state)) as (book, _):
+        assert book.of_digest(newer.call.digest) == newer

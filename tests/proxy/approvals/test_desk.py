@@ -157,7 +157,7 @@ async def test_a_vote_after_the_time_counts_no_more_even_before_the_timer(tmp_pa
     async with world(tmp_path) as w:
         opened = await w.open()
         await w.asked()
-        w.clock.time += 61
+        w.clock.time = opened.expires
         with pytest.raises(NoSuchStep, match="timed out"):
             await w.page.say(opened.id, Verdict.APPROVE)
 
@@ -166,7 +166,8 @@ async def test_a_vote_after_the_time_counts_no_more_even_before_the_timer(tmp_pa
 async def test_an_approval_that_is_not_used_in_time_expires(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval = await w.approved()
-        w.clock.time += 31  # the timer has not rung yet
+        assert approval.valid_until == w.clock.time + 30
+        w.clock.time += 30  # the timer has not rung yet
         carrier = Carrier()
         outcome = await w.desk.dispatch(approval.id, "", carrier)
         assert (outcome.approval.state, outcome.approval.ending) == (
@@ -334,3 +335,26 @@ async def test_only_so_many_bytes_may_wait_together(tmp_path: Path) -> None:
         assert (await w.open(some[1])).state is State.PENDING, "what joins takes no more room"
         await w.desk.cancel(first.id, "changed its mind")
         assert (await w.open(a_call(n=5))).state is State.PENDING
+
+
+@run
+async def test_approvers_who_decide_at_once_are_all_counted(tmp_path: Path) -> None:
+    flow = {"adapter": "page", "approvers": ["ada", "bob"], "required": 2}
+    async with world(tmp_path, approval={"default": flow}) as w:
+        opened = await w.open()
+        await w.asked()
+        votes = (w.page.say(opened.id, Verdict.APPROVE, who) for who in ("ada", "bob"))
+        await asyncio.gather(*votes)
+        assert await w.state(opened.id) is State.APPROVED
+
+
+@run
+async def test_an_approver_may_think_better_of_it(tmp_path: Path) -> None:
+    flow = {"adapter": "page", "approvers": ["ada", "bob"], "required": 2}
+    async with world(tmp_path, approval={"default": flow}) as w:
+        opened = await w.open()
+        await w.asked()
+        assert (await w.page.say(opened.id, Verdict.APPROVE)).state is State.PENDING
+        rejected = await w.page.say(opened.id, Verdict.REJECT, reason="it is Friday")
+        assert (rejected.state, rejected.reason) == (State.REJECTED, "it is Friday")
+        assert rejected.approvers == ()

@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from thoughtgate_proxy.approvals.store import Store
 from thoughtgate_proxy.core.approval import (
     TRANSITIONS,
     Approval,
+    Call,
     Ending,
     NoSuchStep,
     State,
@@ -26,8 +28,12 @@ from thoughtgate_proxy.core.approval import (
     Verdict,
     Vote,
 )
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.decision import Decision, Outcome
+from thoughtgate_proxy.core.gate import Gatekeeper
 from thoughtgate_proxy.core.http import ReplyCut
 from thoughtgate_proxy.core.message import Request, read
+from thoughtgate_proxy.core.permit import Permit
 from thoughtgate_proxy.upstream.errors import UpstreamError
 
 
@@ -153,6 +159,13 @@ def approval_of(state: State, **fields: object) -> Approval:
     return replace(one, **fields)  # type: ignore[arg-type]  # a test's fields
 
 
+def judged(governance: dict[str, Any], call: Call) -> tuple[Gatekeeper, tuple[Decision, ...]]:
+    """The gates, and what they say of `call`."""
+    gate, request = configured(governance), read(call.body, max_batch=1)
+    assert isinstance(request, Request)
+    return gate, gate.judge(gate.config.enabled_sources[0], request, 0.0, again=True)
+
+
 REJECTED = Vote("b", "B", Verdict.REJECT, 0.0)
 
 
@@ -168,12 +181,12 @@ REJECTED = Vote("b", "B", Verdict.REJECT, 0.0)
         approval_of(State.SENDING, call=replace(a_call(), digest="0" * 64)),
     ],
 )
-def test_there_is_no_permit_without_evidence_of_approval(evidence: Approval) -> None:
-    gate = configured()
+@pytest.mark.parametrize("governance", [{}, {"rules": []}], ids=["held", "let through by now"])
+def test_there_is_no_permit_without_evidence_of_approval(
+    evidence: Approval, governance: dict[str, Any]
+) -> None:
+    gate, decisions = judged(governance, evidence.call)
     source = gate.config.enabled_sources[0]
-    request = read(evidence.call.body, max_batch=1)
-    assert isinstance(request, Request)
-    decisions = gate.judge(source, request, 0.0, again=True)
     with pytest.raises(ValueError, match="a permit was asked for"):
         gate.permit_approved(source, evidence, decisions)
     good = approval_of(State.SENDING)
@@ -234,3 +247,32 @@ async def test_a_reload_between_the_check_and_the_sending_is_asked_too(
             assert ended.state is State.DONE
             assert [permit.source.url for permit in carrier.permits] == ["http://moved:1"]
         await store.close()
+
+
+def test_a_permit_for_what_is_held_looks_at_its_evidence_itself() -> None:
+    good = approval_of(State.SENDING)
+    gate, decisions = judged({}, good.call)
+    source, call = gate.config.enabled_sources[0], good.call
+    assert Permit(source, "POST", call.target, call.body, decisions, good).approved == good
+    other = Source(id="other", url=source.url)
+    rejected = replace(good, votes=(*good.votes, REJECTED))
+    denied = [replace(one, outcome=Outcome.DENY) for one in decisions]
+    for wrong in (
+        lambda: Permit(other, "POST", call.target, call.body, decisions, good),
+        lambda: Permit(source, "POST", "/other", call.body, decisions, good),
+        lambda: Permit(source, "POST", call.target, b"{}", decisions, good),
+        lambda: Permit(source, "POST", call.target, call.body, decisions),
+        lambda: Permit(source, "POST", call.target, call.body, tuple(denied), good),
+        lambda: Permit(source, "POST", call.target, call.body, decisions, rejected),
+        lambda: Permit(
+            source, "POST", call.target, call.body, decisions, replace(good, state=State.APPROVED)
+        ),
+    ):
+        with pytest.raises(ValueError, match="a permit was asked for"):
+            wrong()
+
+
+def test_a_majority_does_not_overrule_a_rejection() -> None:
+    many = tuple(Vote(who, who, Verdict.APPROVE, 0.0) for who in "cde")
+    assert approval_of(State.PENDING, votes=many).enough
+    assert not approval_of(State.PENDING, votes=(REJECTED, *many)).enough
