@@ -31,6 +31,15 @@ CHANGES: dict[str, tuple[dict[str, Any], Ending, str]] = {
         },
         Ending.RECONFIGURED, "`default`",
     ),
+    "decided on by another workflow": (
+        {
+            "approval": {"default": WORKFLOW, "new": WORKFLOW},
+            "governance": {
+                "rules": [{"match": "delete_*", "action": "approve", "approval": "new"}]
+            },
+        },
+        Ending.RECONFIGURED, "`default` decides on it no more",
+    ),
     "asked elsewhere": ({"approval": {"default": ELSEWHERE}}, Ending.RECONFIGURED, "elsewhere"),
     "without its server": ({"sources": [OTHER_SOURCE]}, Ending.RECONFIGURED, "`upstream`"),
     "with less depth allowed": ({"limits": {"json_depth": 4}}, Ending.RULED_OUT, "nested"),

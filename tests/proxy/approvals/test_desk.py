@@ -7,6 +7,7 @@ import pytest
 
 from tests.awaiting import run, soon, within
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, world
+from tests.proxy.gates import AGENT
 from thoughtgate_proxy.approvals.adapter import CannotAsk
 from thoughtgate_proxy.approvals.desk import Closed, OtherCaller, Refused
 from thoughtgate_proxy.core.approval import Ending, NoSuchStep, State, Verdict
@@ -358,3 +359,25 @@ async def test_an_approver_may_think_better_of_it(tmp_path: Path) -> None:
         rejected = await w.page.say(opened.id, Verdict.REJECT, reason="it is Friday")
         assert (rejected.state, rejected.reason) == (State.REJECTED, "it is Friday")
         assert rejected.approvers == ()
+
+
+@run
+async def test_a_caller_sees_its_own_approvals_newest_first(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        one, two = await w.open(a_call(n=1)), await w.open(a_call(n=2))
+        await w.open(a_call(n=3, credential="aa"))
+        assert [a.id for a in w.desk.of_caller(AGENT, "")] == [two.id, one.id]
+        assert w.desk.of_caller("another-team/agent", "") == []
+        assert len(w.desk.of_caller(AGENT, "aa")) == 1
+
+
+@run
+async def test_a_caller_who_is_cut_off_by_our_own_end_has_not_left(tmp_path: Path) -> None:
+    flow = {"adapter": "page", "on_disconnect": "cancel"}
+    async with world(tmp_path, approval={"default": flow}) as w:
+        opened = await w.open()
+        await w.asked()
+        with w.desk.attending(opened.id):
+            w.desk.close()
+        await w.restart()
+        assert await w.state(opened.id) is State.PENDING

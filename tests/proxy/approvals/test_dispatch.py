@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -12,9 +14,12 @@ import pytest
 from tests.awaiting import run, within
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, configured, world
 from tests.proxy.gates import SOURCE
+from thoughtgate_proxy.approvals import dispatch
+from thoughtgate_proxy.approvals.adapter import StoreUnavailable
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.book import Book
 from thoughtgate_proxy.approvals.database import NAME
+from thoughtgate_proxy.approvals.desk import Closed
 from thoughtgate_proxy.approvals.dispatch import Dispatcher
 from thoughtgate_proxy.approvals.store import Store
 from thoughtgate_proxy.core.approval import (
@@ -128,7 +133,8 @@ async def test_a_caller_who_leaves_does_not_stop_the_sending(tmp_path: Path) -> 
             assert w.desk.attended == 1, "the one that still waits for a human"
             leaving.cancel()
         carrier.hold.set()
-        assert (await w.comes_to(approval.id, State.DONE)).result == RESULT
+        done = await w.comes_to(approval.id, State.DONE)
+        assert (done.result, done.caller_left) == (RESULT, False)
 
 
 @run
@@ -143,11 +149,23 @@ async def test_the_end_of_the_process_waits_for_what_is_being_sent(tmp_path: Pat
         ending = asyncio.create_task(w.desk.finished())
         await asyncio.sleep(0.02)
         assert not ending.done()
+        joining = asyncio.create_task(w.desk.dispatch(approval.id, "", Carrier()))
+        await asyncio.sleep(0)
         carrier.hold.set()
-        assert (await sending).result == RESULT
+        assert (await sending).result == (await joining).result == RESULT
         await ending
         await w.start()
         assert await w.state(approval.id) is State.DONE
+
+
+@run
+async def test_the_end_of_the_process_begins_no_sending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval, carrier = await w.approved(), Carrier()
+        w.desk.close()
+        with pytest.raises(Closed):
+            await w.desk.dispatch(approval.id, "", carrier)
+        assert carrier.permits == []
 
 
 def approval_of(state: State, **fields: object) -> Approval:
@@ -225,16 +243,10 @@ async def test_a_reload_between_the_check_and_the_sending_is_asked_too(
     moved = {"sources": [{**SOURCE, "url": "http://moved:1"}]}
     denial = {"governance": {"rules": [{"match": "*", "action": "deny"}]}}
     later = configured(**(denial if change == "a denial" else moved))
-    async with world(tmp_path / "world") as w:
-        approval, audit = await w.approved(), Audit(w.record)
-        store = Store(tmp_path / "own")
-        await store.open(b"k" * 32, w.clock.now())
-        book = Book(store, w.clock, audit)
-        await book.add(approval)
-        # Whoever checks asks for the configuration once, and all later ones get another.
-        gates = chain([w.gate], repeat(later))
+    # Whoever checks asks for the configuration once, and all later ones get another.
+    gates = chain([configured()], repeat(later))
+    async with dispatching(tmp_path, gate=lambda: next(gates)) as (dispatcher, store, approval):
         carrier = Carrier()
-        dispatcher = Dispatcher(book, w.clock, audit, lambda: next(gates))
         ended = (await dispatcher.dispatch(approval.id, carrier)).approval
         on_disk = await store.find(approval.id)
         assert on_disk is not None
@@ -246,7 +258,97 @@ async def test_a_reload_between_the_check_and_the_sending_is_asked_too(
         else:
             assert ended.state is State.DONE
             assert [permit.source.url for permit in carrier.permits] == ["http://moved:1"]
+
+
+class Refusing(Store):
+    """A store whose disk refuses some steps."""
+
+    refused: Callable[[Step, bytes | None], bool]
+
+    async def step(
+        self,
+        approval: Approval,
+        step: Step,
+        *,
+        vote: Vote | None = None,
+        result: bytes | None = None,
+        **changes: Any,
+    ) -> Approval:
+        if self.refused(step, result):
+            raise StoreUnavailable("the disk is full")
+        return await super().step(approval, step, vote=vote, result=result, **changes)
+
+
+@asynccontextmanager
+async def dispatching(
+    folder: Path,
+    refused: Callable[[Step, bytes | None], bool] = lambda _, __: False,
+    gate: Callable[[], Gatekeeper] | None = None,
+) -> AsyncIterator[tuple[Dispatcher, Store, Approval]]:
+    """A dispatcher on a store of its own, with one approval to send."""
+    async with world(folder / "world") as w:
+        approval, audit = await w.approved(), Audit(w.record)
+        store = Refusing(folder / "own")
+        store.refused = refused
+        await store.open(b"k" * 32, w.clock.now())
+        book = Book(store, w.clock, audit)
+        await book.add(approval)
+        yield Dispatcher(book, w.clock, audit, gate or (lambda: w.gate)), store, approval
         await store.close()
+
+
+@run
+async def test_nothing_is_sent_that_is_not_on_disk_as_being_sent(tmp_path: Path) -> None:
+    async with dispatching(tmp_path, lambda step, _: step is Step.SEND) as (
+        dispatcher, _, approval,
+    ):  # fmt: skip
+        carrier = Carrier()
+        outcome = await dispatcher.dispatch(approval.id, carrier)
+        assert (outcome.approval.state, outcome.not_sent) == (State.APPROVED, "the disk is full")
+        assert carrier.permits == []
+
+
+@run
+async def test_a_result_for_which_the_disk_has_no_room_is_given_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_WRITE_AGAIN_SECONDS", (0.0,))
+    async with dispatching(tmp_path, lambda _, result: result is not None) as (
+        dispatcher, store, approval,
+    ):  # fmt: skip
+        assert (await dispatcher.dispatch(approval.id, Carrier())).result == RESULT
+        on_disk = await store.find(approval.id)
+        assert on_disk is not None
+        assert (on_disk.state, on_disk.result) == (State.DONE, None)
+
+
+@pytest.mark.parametrize("step", [Step.FINISH, Step.NOT_SENT])
+@run
+async def test_an_end_that_cannot_be_written_is_never_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
+) -> None:
+    monkeypatch.setattr(dispatch, "_WRITE_AGAIN_SECONDS", (0.0,))
+    fails = UpstreamError("no connection", sent=False) if step is Step.NOT_SENT else None
+    async with dispatching(tmp_path, lambda one, _: one is step) as (
+        dispatcher, store, approval,
+    ):  # fmt: skip
+        ended = (await dispatcher.dispatch(approval.id, Carrier(fails=fails))).approval
+        # The disk says that it is being sent, so after a restart it is unknown.
+        assert ended.state is (State.UNKNOWN if step is Step.NOT_SENT else State.DONE)
+        on_disk = await store.find(approval.id)
+        assert on_disk is not None
+        assert on_disk.state is State.SENDING
+
+
+@run
+async def test_a_rejection_that_is_written_first_wins_over_the_sending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval, carrier = await w.approved(), Carrier()
+        saying = asyncio.create_task(w.page.say(approval.id, Verdict.REJECT, "bob"))
+        sending = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+        assert (await saying).state is State.REJECTED
+        assert (await sending).approval.state is State.REJECTED
+        assert carrier.permits == []
 
 
 def test_a_permit_for_what_is_held_looks_at_its_evidence_itself() -> None:
