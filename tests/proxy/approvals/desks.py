@@ -60,6 +60,11 @@ class ManualClock:
         self.alarms.add(alarm)
         return alarm
 
+    @property
+    def next_at(self) -> float | None:
+        """When the next alarm rings."""
+        return min((alarm.at for alarm in self.alarms), default=None)
+
     def move(self, seconds: float) -> None:
         """Let so much time pass, and ring what is due."""
         self.time += seconds

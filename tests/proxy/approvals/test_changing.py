@@ -9,7 +9,7 @@ import pytest
 from tests.awaiting import run, within
 from tests.proxy.approvals.desks import RULES, WORKFLOW, Carrier, a_call, configured, world
 from tests.proxy.gates import SOURCE
-from thoughtgate_proxy.core.approval import Ending, State, Verdict
+from thoughtgate_proxy.core.approval import Ending, NoSuchStep, State, Verdict
 from thoughtgate_proxy.core.config.values import Adapter
 
 TWO = {"adapter": "page", "approvers": ["ada", "bob"], "required": 2}
@@ -173,3 +173,14 @@ async def test_what_a_reload_once_required_stays_required_across_a_restart(tmp_p
         assert (await w.page.say(opened.id, Verdict.APPROVE)).state is State.PENDING
         approved = await w.page.say(opened.id, Verdict.APPROVE, "bob")
         assert (approved.state, approved.required) == (State.APPROVED, 2)
+
+
+@run
+async def test_an_adapter_that_a_workflow_asks_no_more_decides_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        opened = await w.open()
+        await w.asked()
+        w.gate = configured(approval={"default": ELSEWHERE})  # the desk has not heard of it yet
+        with pytest.raises(NoSuchStep, match="is open here"):
+            await w.page.say(opened.id, Verdict.APPROVE)
+        assert await w.state(opened.id) is State.PENDING

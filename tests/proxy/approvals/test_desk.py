@@ -1,16 +1,20 @@
 """The desk opens, waits, counts votes and sends once."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.awaiting import run, soon, within
+from tests.proxy.approvals import desks
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, world
 from tests.proxy.gates import AGENT
-from thoughtgate_proxy.approvals.adapter import CannotAsk
+from thoughtgate_proxy.approvals.adapter import CannotAsk, StoreUnavailable
+from thoughtgate_proxy.approvals.database import NAME
 from thoughtgate_proxy.approvals.desk import Closed, OtherCaller, Refused
-from thoughtgate_proxy.core.approval import Ending, NoSuchStep, State, Verdict
+from thoughtgate_proxy.approvals.store import Store
+from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchStep, State, Verdict
 
 
 @run
@@ -146,7 +150,7 @@ async def test_nobody_deciding_in_time_denies(tmp_path: Path) -> None:
         await w.asked()
         waiting = asyncio.create_task(w.desk.settled(opened.id, 1000))
         await within(lambda: len(w.clock.alarms) >= 2, "the timers")
-        w.clock.move(61)
+        w.clock.move(60)
         ended = await soon(waiting, "the end")
         assert (ended.state, ended.ending) == (State.EXPIRED, Ending.TIMED_OUT)
         with pytest.raises(NoSuchStep):
@@ -381,3 +385,34 @@ async def test_a_caller_who_is_cut_off_by_our_own_end_has_not_left(tmp_path: Pat
             w.desk.close()
         await w.restart()
         assert await w.state(opened.id) is State.PENDING
+
+
+@run
+async def test_an_approval_that_nobody_comes_for_expires_by_itself(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        await within(lambda: w.clock.next_at == approval.valid_until, "the timer")
+        w.clock.move(30)
+        assert (await w.comes_to(approval.id, State.EXPIRED)).ending is Ending.NOT_USED
+
+
+@run
+async def test_what_was_cut_off_is_unknown_even_if_the_disk_refuses_to_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReadOnly(Store):
+        async def step(self, *_: object, **__: object) -> Approval:
+            raise StoreUnavailable("the disk is full")
+
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        await w.stop()
+        with sqlite3.connect(tmp_path / NAME) as db:
+            db.execute("UPDATE approval SET state = 'sending'")
+        db.close()
+        monkeypatch.setattr(desks, "Store", ReadOnly)
+        await w.start()
+        carrier = Carrier()
+        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        assert (outcome.approval.state, carrier.permits) == (State.UNKNOWN, [])
+        assert "cut off" in outcome.approval.reason
