@@ -416,3 +416,13 @@ async def test_what_was_cut_off_is_unknown_even_if_the_disk_refuses_to_say_so(
         outcome = await w.desk.dispatch(approval.id, "", carrier)
         assert (outcome.approval.state, carrier.permits) == (State.UNKNOWN, [])
         assert "cut off" in outcome.approval.reason
+
+
+@run
+async def test_one_workflows_limit_does_not_count_anothers_requests(tmp_path: Path) -> None:
+    flow = {"adapter": "page", "limit": "1/h"}
+    async with world(tmp_path, approval={"default": flow, "other": flow}) as w:
+        await w.open(a_call(n=1), "other")
+        assert (await w.open(a_call(n=2))).state is State.PENDING
+        with pytest.raises(Refused, match="`default` takes 1 requests"):
+            await w.open(a_call(n=3))

@@ -241,12 +241,13 @@ async def test_it_keeps_to_its_share_of_the_volume(tmp_path: Path) -> None:
 @run
 async def test_a_result_that_is_too_long_is_not_kept(tmp_path: Path) -> None:
     store, _ = await opened(tmp_path)
-    one = an_approval(state=State.SENDING)
-    await store.add(one)
-    await store.step(one, Step.FINISH, result=b"y" * ((1 << 20) + 1))
-    found = await store.find("tg_1")
-    assert found is not None
-    assert (found.state, found.result) == (State.DONE, None)
+    for size, kept in (((1 << 20), True), ((1 << 20) + 1, False)):
+        one = an_approval(f"tg_{size}", state=State.SENDING)
+        await store.add(one)
+        await store.step(one, Step.FINISH, result=b"y" * size)
+        found = await store.find(one.id)
+        assert found is not None
+        assert (found.state, found.result is not None) == (State.DONE, kept)
     await store.close()
 
 

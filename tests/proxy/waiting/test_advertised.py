@@ -56,11 +56,17 @@ def test_tasks_are_advertised_beside_what_the_server_has(
     test()
 
 
-def test_without_a_workflow_nothing_is_advertised(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [{"approval": {}, "governance": {"rules": []}}, {"governance": {"mode": "observe"}}],
+    ids=["no workflow", "observed"],
+)
+def test_where_nothing_is_held_nothing_is_advertised(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
     @run
     async def test() -> None:
-        governance: Any = {"rules": []}
-        async with room(tmp_path, approval={}, governance=governance) as gate:
+        async with room(tmp_path, **config) as gate:
             gate.server.script = hello(tools={})
             body = legacy("initialize", protocolVersion="2025-11-25")
             assert (await gate.send(body)).json["result"]["capabilities"] == {"tools": {}}

@@ -107,6 +107,9 @@ def test_nothing_is_lost_while_the_server_is_down(tmp_path: Path) -> None:
                 assert "nothing could be sent" in text_of(message)
                 assert "The approval counts until" in text_of(message)
                 assert decision(message)["outcome"] == "hold"
+                await stream.ended()
+                (approved,) = gate.page.docket.pending()
+                assert not approved.delivered, "its result is still to come"
             gate.server._server = await asyncio.start_server(
                 gate.server._connected, "127.0.0.1", port
             )
@@ -209,5 +212,22 @@ def test_no_more_is_asked_than_approvers_can_look_at(tmp_path: Path) -> None:
             assert "nobody was asked" in text_of(reply.json)
             assert "pending" in text_of(reply.json)
             assert decision(reply.json)["kind"] == "pending_approvals"
+
+    test()
+
+
+def test_a_result_that_is_encoded_against_our_word_is_not_given(tmp_path: Path) -> None:
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.reply(b"\x1f\x8b not for us", "Content-Encoding: gzip")
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                error = (await stream.message())["error"]
+                assert error["code"] == 50202
+                assert "only identity was allowed" in error["message"]
 
     test()

@@ -266,3 +266,27 @@ def test_the_approvers_read_what_the_server_claims_of_the_tool(tmp_path: Path) -
                 assert gate.only.asked.description == "Deletes."
 
     test()
+
+
+def test_a_result_too_long_to_be_kept_is_given_to_one_request_alone(tmp_path: Path) -> None:
+    long = "a" * (1 << 20)
+
+    async def script(request: Received, peer: Peer) -> None:
+        value = {"content": [{"type": "text", "text": long}]}
+        await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
+
+    @run
+    async def test() -> None:
+        async with (
+            room(tmp_path) as gate,
+            held(gate.port, CALL, LEGACY) as one,
+            held(gate.port, AGAIN, LEGACY) as other,
+        ):
+            gate.server.script = script
+            await gate.approve()
+            texts = sorted([text_of(await s.message()) for s in (one, other)], key=len)
+            assert texts[1] == long
+            assert "was too large to keep" in texts[0]
+            assert len(gate.server.received) == 1
+
+    test()

@@ -338,3 +338,23 @@ def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> 
             assert gate.humans_asked() == []
 
     test()
+
+
+@pytest.mark.parametrize("kept", ["digest", "full"])
+def test_answers_are_logged_as_the_audit_says(tmp_path: Path, kept: str) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path, audit={"arguments": kept}) as gate:
+            gate.server.script = asking
+            async with held(gate.port, call(), MODERN) as stream:
+                await gate.approve()
+                state = (await stream.message())["result"]["requestState"]
+            given = {"who": {"secret": 1}}
+            body = call(2, requestState=state, inputResponses=given)
+            async with held(gate.port, body, MODERN) as stream:
+                await stream.message()
+            (line,) = [line for line in await gate.audit() if line.get("step") == "answers"]
+            assert ("input_responses_digest" in line) is (kept == "digest")
+            assert ("secret" in json.dumps(line)) is (kept != "digest")
+
+    test()

@@ -463,3 +463,60 @@ def test_what_waits_and_is_no_call_of_a_tool_is_not_listed_as_a_task(tmp_path: P
             assert (await Client(gate, True).ask("tasks/list"))["result"]["tasks"] == []
 
     test()
+
+
+def test_what_the_server_asks_back_is_answered_once(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def script(request: Received, peer: Peer) -> None:
+        message = request.message
+        value: dict[str, Any] = {"resultType": "input_required", "inputRequests": {"who": {}}}
+        if "inputResponses" in message["params"]:
+            await go_on.wait()
+            value = {"resultType": "complete", "content": []}
+        await peer.reply(dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}))
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            client = Client(gate, False)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            await client.comes_to(task, "input_required")
+            for _ in range(2):
+                await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
+                assert (await client.get(task))["status"] == "working"
+            go_on.set()
+            await client.comes_to(task, "completed")
+            await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
+            assert (await client.get(task))["status"] == "completed"
+            assert len(gate.server.received) == 2, "the call and one answer"
+
+    test()
+
+
+def test_a_task_cancelled_while_its_server_is_at_work_stays_cancelled(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def script(request: Received, peer: Peer) -> None:
+        await go_on.wait()
+        await peer.reply(dumps(result(request.message)))
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            client = Client(gate, True)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            polling = asyncio.create_task(client.get(task))
+            await within(lambda: gate.server.received, "the call at the server")
+            told = (await Client(gate, True).ask("tasks/cancel", taskId=task))["result"]
+            assert told["status"] == "cancelled"
+            go_on.set()
+            await polling
+            await gate.ends_as(State.DONE)
+            assert (await client.get(task))["status"] == "cancelled"
+
+    test()
