@@ -81,7 +81,7 @@ class Humans:
     docket: Docket
     asked: list[Approval] = field(default_factory=list)
     told: list[Approval] = field(default_factory=list)
-    cannot: CannotAsk | None = None
+    cannot: Exception | None = None
     hold_asking: asyncio.Event | None = None
 
     async def ask(self, approval: Approval) -> str:

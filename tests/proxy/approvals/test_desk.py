@@ -10,6 +10,7 @@ from tests.awaiting import run, soon, within
 from tests.proxy.approvals import desks
 from tests.proxy.approvals.desks import RESULT, Carrier, a_call, world
 from tests.proxy.gates import AGENT
+from thoughtgate_proxy.approvals import upkeep
 from thoughtgate_proxy.approvals.adapter import CannotAsk, StoreUnavailable
 from thoughtgate_proxy.approvals.database import NAME
 from thoughtgate_proxy.approvals.desk import Closed, OtherCaller, Refused
@@ -383,7 +384,8 @@ async def test_a_caller_who_is_cut_off_by_our_own_end_has_not_left(tmp_path: Pat
         await w.asked()
         with w.desk.attending(opened.id):
             w.desk.close()
-        await w.restart()
+        await w.desk.finished()
+        await w.start()
         assert await w.state(opened.id) is State.PENDING
 
 
@@ -426,3 +428,44 @@ async def test_one_workflows_limit_does_not_count_anothers_requests(tmp_path: Pa
         assert (await w.open(a_call(n=2))).state is State.PENDING
         with pytest.raises(Refused, match="`default` takes 1 requests"):
             await w.open(a_call(n=3))
+
+
+@run
+async def test_an_adapter_that_fails_at_asking_leaves_nothing_pending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.page.cannot = RuntimeError("a mistake of ours")
+        opened = await w.open()
+        ended = await soon(w.desk.settled(opened.id, 50), "the end")
+        assert (ended.state, ended.ending) == (State.CANCELLED, Ending.NOT_TOLD)
+        assert "mistake" not in ended.reason, "that is for the log"
+
+
+@run
+async def test_a_restart_tells_the_humans_nothing_that_they_know(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        await within(lambda: w.page.told, "the first word")
+        await within(lambda: w.page.docket.pending()[0].told is State.APPROVED, "the note of it")
+        await w.restart()
+        await w.page.say(approval.id, Verdict.REJECT, "bob")
+        await within(lambda: w.page.told, "the news")
+        assert [told.state for told in w.page.told] == [State.REJECTED]
+
+
+@run
+async def test_an_adapter_that_fails_at_looking_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[desks.Humans] = []
+
+    async def look(humans: desks.Humans) -> None:
+        looked.append(humans)
+        if len(looked) == 1:
+            raise RuntimeError("a mistake of ours")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(desks.Humans, "run", look)
+    monkeypatch.setattr(upkeep, "_ADAPTER_AGAIN_SECONDS", 0.0)
+    async with world(tmp_path) as w:
+        await within(lambda: len(looked) == 2, "another look")
+        assert looked == [w.page, w.page]

@@ -359,19 +359,18 @@ def test_a_permit_for_what_is_held_looks_at_its_evidence_itself() -> None:
     other = Source(id="other", url=source.url)
     rejected = replace(good, votes=(*good.votes, REJECTED))
     denied = [replace(one, outcome=Outcome.DENY) for one in decisions]
-    for wrong in (
-        lambda: Permit(other, "POST", call.target, call.body, decisions, good),
-        lambda: Permit(source, "POST", "/other", call.body, decisions, good),
-        lambda: Permit(source, "POST", call.target, b"{}", decisions, good),
-        lambda: Permit(source, "POST", call.target, call.body, decisions),
-        lambda: Permit(source, "POST", call.target, call.body, tuple(denied), good),
-        lambda: Permit(source, "POST", call.target, call.body, decisions, rejected),
-        lambda: Permit(
-            source, "POST", call.target, call.body, decisions, replace(good, state=State.APPROVED)
-        ),
+    unsent = replace(good, state=State.APPROVED)
+    for to, target, body, said, evidence in (
+        (other, call.target, call.body, decisions, good),
+        (source, "/other", call.body, decisions, good),
+        (source, call.target, b"{}", decisions, good),
+        (source, call.target, call.body, decisions, None),
+        (source, call.target, call.body, tuple(denied), good),
+        (source, call.target, call.body, decisions, rejected),
+        (source, call.target, call.body, decisions, unsent),
     ):
         with pytest.raises(ValueError, match="a permit was asked for"):
-            wrong()
+            Permit(to, "POST", target, body, said, evidence)
 
 
 def test_a_majority_does_not_overrule_a_rejection() -> None:

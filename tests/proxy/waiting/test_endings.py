@@ -73,14 +73,15 @@ def test_with_deny_as_error_the_answer_is_an_error_with_its_code(tmp_path: Path,
     test()
 
 
+@pytest.mark.parametrize("status", [404, 500])
 @pytest.mark.parametrize("kind", ["nothing", "an error"])
 def test_a_reply_that_is_not_2xx_becomes_an_error_that_carries_the_status(
-    tmp_path: Path, kind: str
+    tmp_path: Path, kind: str, status: int
 ) -> None:
     error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32001, "message": "no such session"}}
 
     async def script(_: Received, peer: Peer) -> None:
-        await peer.reply(dumps(error) if kind == "an error" else b"<html>", status=404)
+        await peer.reply(dumps(error) if kind == "an error" else b"<html>", status=status)
 
     @run
     async def test() -> None:
@@ -89,7 +90,7 @@ def test_a_reply_that_is_not_2xx_becomes_an_error_that_carries_the_status(
             async with held(gate.port, CALL, LEGACY) as stream:
                 await gate.approve()
                 told = (await stream.message())["error"]
-                assert told["data"]["io.thoughtgate/http_status"] == {"status": 404}
+                assert told["data"]["io.thoughtgate/http_status"] == {"status": status}
                 assert told["code"] == (-32001 if kind == "an error" else 50202)
 
     test()

@@ -290,3 +290,21 @@ def test_a_result_too_long_to_be_kept_is_given_to_one_request_alone(tmp_path: Pa
             assert len(gate.server.received) == 1
 
     test()
+
+
+def test_an_answer_to_what_was_not_asked_is_not_the_calls(tmp_path: Path) -> None:
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event({"jsonrpc": "2.0", "id": "another", "result": {"content": []}})
+        await peer.event(result(request.message))
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate, held(gate.port, CALL, LEGACY) as stream:
+            gate.server.script = script
+            await gate.approve()
+            assert text_of(await stream.message()) == "did delete_user"
+            await stream.ended()
+
+    test()

@@ -520,3 +520,18 @@ def test_a_task_cancelled_while_its_server_is_at_work_stays_cancelled(tmp_path: 
             assert (await client.get(task))["status"] == "cancelled"
 
     test()
+
+
+def test_after_a_task_has_told_its_result_the_same_call_is_a_new_task(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            client = Client(gate, False)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            await client.comes_to(task, "completed")
+            again = await client.call()
+            assert (again["taskId"] != task, again["status"]) == (True, "working")
+            assert len(gate.server.received) == 1
+
+    test()
