@@ -295,8 +295,7 @@ def test_a_result_too_long_to_be_kept_is_given_to_one_request_alone(tmp_path: Pa
 def test_an_answer_to_what_was_not_asked_is_not_the_calls(tmp_path: Path) -> None:
     async def script(request: Received, peer: Peer) -> None:
         await peer.events()
-        await peer.event({"jsonrpc": "2.0", "id": "another", "result": {"content": []}})
-        await peer.event(result(request.message))
+        await peer.event(result({**request.message, "id": "another"}))
         await peer.end()
 
     @run
@@ -304,7 +303,8 @@ def test_an_answer_to_what_was_not_asked_is_not_the_calls(tmp_path: Path) -> Non
         async with room(tmp_path) as gate, held(gate.port, CALL, LEGACY) as stream:
             gate.server.script = script
             await gate.approve()
-            assert text_of(await stream.message()) == "did delete_user"
+            assert "may or may not have happened" in text_of(await stream.message())
             await stream.ended()
+            await gate.ends_as(State.UNKNOWN)
 
     test()
