@@ -93,8 +93,9 @@ class World:
         return humans
 
     async def start(self) -> None:
+        self.store = Store(self.folder)
         self.desk = Desk(
-            Store(self.folder), lambda: self.gate, self.make, self.record, self.clock, os.urandom
+            self.store, lambda: self.gate, self.make, self.record, self.clock, os.urandom
         )
         await self.desk.start()
 

@@ -8,8 +8,7 @@ import pytest
 from tests.awaiting import run, within
 from tests.fakes.slack import FakeSlack, Fault
 from tests.fakes.slack.workspace import SCOPES
-from tests.proxy.approvals.slack_docket import MemoryDocket, approval, workflow
-from tests.proxy.approvals.slack_office import becomes, staffed
+from tests.proxy.approvals.slack_office import approval, becomes, slack_docket, staffed, workflow
 from thoughtgate_proxy.approvals.slack.gates import SPACING, Gates
 from thoughtgate_proxy.approvals.slack.polling import Pace
 from thoughtgate_proxy.approvals.slack.trouble import RateLimited, SlackTrouble
@@ -48,7 +47,7 @@ async def test_one_call_covers_all_pending_of_a_channel() -> None:
 @run
 async def test_each_channel_has_one_call_of_its_own() -> None:
     flows = {"default": workflow(), "b": workflow(channel="#secret")}
-    async with staffed(MemoryDocket(**flows)) as (slack, docket, _):
+    async with staffed(slack_docket(**flows)) as (slack, docket, _):
         await docket.open(approval())
         asked = await docket.open(approval(asked={"workflow": "b"}))
         slack.workspace.react("U0ALICE", "+1", channel="C0PRIVATE")
@@ -173,7 +172,7 @@ async def test_while_slack_is_down_the_request_waits_and_is_decided_afterwards()
         slack.faults["*"] = Fault("500", 1_000)
         slack.workspace.react("U0ALICE", "+1")
         await _looked(slack, times=5)
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
         # Each failure counts, and the first of a row is told.
         assert office.counted("slack_down") >= 4
         assert len(office.log.found("slack trouble")) == 1

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.slack.blocks import refused
-from tests.proxy.approvals.slack_docket import approval, workflow
+from tests.proxy.approvals.slack_office import approval, workflow
 from thoughtgate_proxy.approvals.slack import message
 from thoughtgate_proxy.approvals.slack.message import Message
 from thoughtgate_proxy.core.approval import State, Verdict, Vote
