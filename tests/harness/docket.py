@@ -17,7 +17,7 @@ from thoughtgate_proxy.approvals.book import Book
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.docket import AdapterDocket
 from thoughtgate_proxy.approvals.store import Store
-from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchStep, State, Step, Vote, after
+from thoughtgate_proxy.core.approval import Approval, Ending, Step, Vote, after
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 from thoughtgate_proxy.core.identity import from_words
 from thoughtgate_proxy.telemetry.metrics import Metrics
@@ -25,7 +25,7 @@ from thoughtgate_proxy.telemetry.record import Record
 
 # A disk takes its time, and adapters are at work meanwhile.
 _DISK_SECONDS = 0.002
-_ENDINGS: Final = {
+ENDINGS: Final = {
     Step.EXPIRE: Ending.TIMED_OUT,
     Step.CANCEL: Ending.CANCELLED,
     Step.REJECT: Ending.REJECTED,
@@ -35,16 +35,17 @@ _ENDINGS: Final = {
 
 
 class MemoryStore:
-    """What a book needs of `approvals.store.Store`; while `trouble` says why, nothing is kept."""
+    """What a book needs of `approvals.store.Store`; while `trouble` says why, nothing is kept.
+
+    The book alone writes, one change at a time, and has what it wrote: there is nothing to compare.
+    """
 
     def __init__(self) -> None:
         self.trouble: str | None = None
-        self._states: dict[str, State] = {}
 
-    async def add(self, approval: Approval) -> None:
+    async def add(self, _: Approval) -> None:
         """Keep a new one. Raises `StoreUnavailable`."""
         await self._write()
-        self._states[approval.id] = approval.state
 
     async def step(
         self,
@@ -69,9 +70,6 @@ class MemoryStore:
         if vote is not None:
             new = new.voted(vote)
         await self._write()
-        if self._states[old.id] is not old.state:
-            raise NoSuchStep(f"the approval `{old.id}` is not `{old.state}` any more")
-        self._states[old.id] = new.state
         return new
 
     async def _write(self) -> None:
@@ -121,8 +119,8 @@ class FakeDocket(AdapterDocket):
 
     async def step(self, id: str, step: Step, **changes: Any) -> Approval:
         """Let something happen to one. Raises as the book does."""
-        if step in _ENDINGS:
-            changes = {"ending": _ENDINGS[step], **changes}
+        if step in ENDINGS:
+            changes = {"ending": ENDINGS[step], **changes}
         return await self._tell(await self._book.step(id, step, **changes))
 
     async def vote(self, id: str, vote: Vote) -> Approval:
