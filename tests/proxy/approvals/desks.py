@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from tests.awaiting import within
+from tests.awaiting import soon, within
 from tests.harness.clock import ManualClock
 from tests.proxy.gates import AGENT, SOURCE, gate_of
 from thoughtgate_proxy.approvals.adapter import CannotAsk, Docket
@@ -140,14 +140,13 @@ class World:
 
     async def comes_to(self, id: str, state: State) -> Approval:
         """The approval, once it is in that state."""
-        end = asyncio.get_running_loop().time() + 10
-        while True:
-            found = await self.desk.find(id)
-            assert found is not None
-            if found.state is state:
-                return found
-            assert asyncio.get_running_loop().time() < end, (found.state, found.reason)
-            await asyncio.sleep(0.002)
+
+        async def look() -> Approval:
+            while (found := await self.desk.find(id)) is None or found.state is not state:  # noqa: ASYNC110  the store has no event
+                await asyncio.sleep(0.002)
+            return found
+
+        return await soon(look(), f"{id} to be {state}")
 
     async def audit(self) -> list[dict[str, Any]]:
         """All audit lines so far."""

@@ -89,7 +89,7 @@ class Office:
         self.ready = asyncio.Event()
         self.ready.set()
         settings: dict[str, Any] = {
-            "pace": QUICK, "settle_seconds": 0.02, "ask_seconds": 5.0, "random": random.random,
+            "pace": QUICK, "settle_seconds": 0.02, "ask_seconds": 60.0, "random": random.random,
         }  # fmt: skip
         self.adapter = Slack(
             docket,

@@ -1,6 +1,5 @@
 """The page in a real browser: what an approver presses, and is kept from."""
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.awaiting import within
@@ -9,9 +8,6 @@ from tests.proxy.approvals.browsing import button, ready, row, seen
 from tests.proxy.approvals.serving import BEN, Served
 from thoughtgate_proxy.core.approval import State, Step
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
-
-# The first of them may have to install the browser.
-pytestmark = pytest.mark.timeout(300)
 
 
 @seen()

@@ -203,7 +203,7 @@ async def test_a_short_outage_delays_a_question_and_doubles_none() -> None:
 def test_a_post_that_was_not_answered_but_done_is_found_and_not_repeated(how: str) -> None:
     @run
     async def test() -> None:
-        async with staffed(ask_seconds=8.0) as (slack, docket, _):
+        async with staffed() as (slack, docket, _):
             slack.faults["chat.postMessage"] = Fault(how)
             asked = await docket.open(approval())
             assert asked_by(slack) == [asked.id]
@@ -257,6 +257,6 @@ async def test_a_message_in_doubt_is_told_its_end_once_slack_answers_again() -> 
 
 @run
 async def test_ten_at_once_are_ten_messages_and_none_twice() -> None:
-    async with staffed(ask_seconds=15.0) as (slack, docket, _):
+    async with staffed() as (slack, docket, _):
         await asyncio.gather(*(docket.open(approval({"n": n})) for n in range(5)))
         assert len(set(asked_by(slack))) == len(asked_by(slack)) == 5

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from tests.awaiting import run, within
+from tests.awaiting import LIMIT, run, within
 from tests.fakes.slack import FakeSlack, Fault
 from tests.fakes.slack.workspace import SCOPES
 from tests.proxy.approvals.slack_office import approval, becomes, slack_docket, staffed, workflow
@@ -105,7 +105,7 @@ async def test_a_pause_that_slack_asks_for_is_made_and_the_decision_still_found(
 @run
 async def test_posts_that_are_limited_wait_and_are_none_twice() -> None:
     slack = FakeSlack(limits={"chat.postMessage": (2, 1.0)})
-    async with staffed(slack=slack, ask_seconds=20.0) as (_, docket, _):
+    async with staffed(slack=slack) as (_, docket, _):
         await asyncio.gather(*(docket.open(approval()) for _ in range(4)))
         assert len(slack.workspace.asked()) == 4
 
@@ -195,13 +195,13 @@ def test_the_pace_slows_with_age_and_pressure_and_looks_once_before_the_end() ->
 
 @run
 async def test_a_reaction_just_before_the_end_is_seen_though_looks_are_rare() -> None:
-    pace = Pace(least=30.0, most=30.0, last_look=0.5)
+    pace = Pace(least=30.0, most=30.0, last_look=3.0)
     async with staffed(pace=pace) as (slack, docket, _):
-        asked = await docket.open(approval(timeout=2.0))
+        asked = await docket.open(approval(timeout=5.0))
         slack.workspace.react("U0ALICE", "+1")
         done = await becomes(docket, asked, State.APPROVED)
         assert done.decided is not None
-        assert done.expires - 0.6 < done.decided < done.expires
+        assert done.expires - 3.1 < done.decided < done.expires
 
 
 @run
@@ -209,9 +209,8 @@ async def test_new_questions_do_not_put_off_the_look_at_older_ones() -> None:
     async with staffed(pace=Pace(least=0.5, most=0.5)) as (slack, docket, office):
         asked = await docket.open(approval())
         slack.workspace.react("U0ALICE", "+1")
-        for _ in range(40):
-            office.adapter._poller.wake()
-            await asyncio.sleep(0.05)
-            if docket.votes:
-                break
+        async with asyncio.timeout(LIMIT):
+            while not docket.votes:
+                office.adapter._poller.wake()
+                await asyncio.sleep(0.05)
         await becomes(docket, asked, State.APPROVED)

@@ -40,7 +40,7 @@ async def test_the_message_says_in_the_end_who_when_and_what_became_of_it() -> N
 
 @run
 async def test_of_several_changes_in_a_row_only_the_last_is_told() -> None:
-    async with staffed(settle_seconds=0.3) as (slack, docket, _):
+    async with staffed(settle_seconds=1.0) as (slack, docket, _):
         asked = await docket.open(approval())
         await docket.step(asked.id, Step.APPROVE, decided=asked.opened)
         await docket.step(asked.id, Step.SEND)
