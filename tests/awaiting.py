@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
-LIMIT = 15.0
+LIMIT = 60.0  # for what takes a second at most where nothing else runs
 
 
 async def within(condition: Callable[[], object], what: str, seconds: float = LIMIT) -> None:

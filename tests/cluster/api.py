@@ -26,7 +26,7 @@ class Api:
 
     def get(self, path: str, host: str = NODE_IP, port: int = 6443) -> bytes | None:
         """The body of a reply with status 200, or None for any other and where nobody answers."""
-        connection = http.client.HTTPSConnection(host, port, timeout=3, context=self._tls)
+        connection = http.client.HTTPSConnection(host, port, timeout=30, context=self._tls)
         try:
             connection.request("GET", path)
             reply = connection.getresponse()
@@ -49,7 +49,7 @@ def resolve(name: str, server: str) -> str | None:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     query = number + struct.pack("!5H", 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        link.settimeout(1)
+        link.settimeout(5)
         try:
             link.connect((server, 53))
             link.send(query)

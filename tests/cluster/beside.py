@@ -86,7 +86,7 @@ def installed(
         finally:
             rest.close()
             program.process.terminate()
-            program.process.wait(timeout=30)
+            program.process.wait(timeout=60)
             _delete_webhooks(cluster)
 
 

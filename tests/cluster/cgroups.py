@@ -74,7 +74,7 @@ def existing(name: str) -> list[Path]:
     return [path for path in [ROOT / name, *ROOT.glob(f"*/{name}")] if path.is_dir()]
 
 
-def remove(name: str, limit: float = 15) -> None:
+def remove(name: str, limit: float = 60) -> None:
     """Ends every process in it and removes it."""
     deadline = time.monotonic() + limit
     while groups := existing(name):

@@ -54,7 +54,7 @@ class Cluster:
         """The folder of the logs of the node's programs."""
         return self._run.logs
 
-    def kubectl(self, *words: str, stdin: str | None = None, limit: float = 60) -> str:
+    def kubectl(self, *words: str, stdin: str | None = None, limit: float = 120) -> str:
         """What kubectl prints; raises CommandFailedError with all that it said when it fails."""
         env = {
             "KUBECONFIG": str(self.kubeconfig),
@@ -72,13 +72,13 @@ class Cluster:
         return self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
 
     def wait(
-        self, condition: str, what: str, namespace: str = "default", limit: float = 60
+        self, condition: str, what: str, namespace: str = "default", limit: float = 120
     ) -> None:
         """`kubectl wait --for CONDITION WHAT`, for instance `condition=Ready`, `pod/agent`."""
         words = ("wait", "-n", namespace, "--for", condition, f"--timeout={limit}s", what)
         self.kubectl(*words, limit=limit + 10)
 
-    def wait_ready(self, pod: str, namespace: str = "default", limit: float = 60) -> None:
+    def wait_ready(self, pod: str, namespace: str = "default", limit: float = 120) -> None:
         """Waits for a pod, which has been created already, to be Ready."""
         self.wait("condition=Ready", f"pod/{pod}", namespace, limit)
 
@@ -150,7 +150,7 @@ class Cluster:
         ]
         return id
 
-    def _ctr(self, *words: str | Path, limit: float = 30) -> str:
+    def _ctr(self, *words: str | Path, limit: float = 120) -> str:
         ctr = ("ctr", "-a", self._run.containerd_socket, "-n", "k8s.io")
         return run(*ctr, *words, limit=limit)
 

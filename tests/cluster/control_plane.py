@@ -40,16 +40,25 @@ def running(say: Say) -> Iterator[Cluster]:
         pki.write(run, dt.datetime.now(dt.UTC))
         started: list[processes.Program] = []
         try:
-            for name, command in _commands(run, node, port).items():
-                started.append(processes.start(name, command, run.logs))
-            api = Api(run)
+            commands, api = _commands(run, node, port), Api(run)
             account = "/api/v1/namespaces/default/serviceaccounts/default"
-            wait("the API server", lambda: api.get(account, HOST, port) is not None, started)
+            # Each when what it needs is there: the controllers wait ten seconds and give up.
+            for name, awaited, is_there in (
+                ("etcd", "etcd's socket", (run.folder / "etcd.sock").exists),
+                ("kube-apiserver", "the API server", lambda: _answers(api, "/readyz", port)),
+                ("kube-controller-manager", "an account", lambda: _answers(api, account, port)),
+            ):
+                started.append(processes.start(name, commands[name], run.logs))
+                wait(awaited, is_there, started)
             yield Cluster(run, say)
         finally:
             processes.kill([each.process.pid for each in started])
             for each in started:
-                each.process.wait(timeout=10)
+                each.process.wait(timeout=60)
+
+
+def _answers(api: Api, path: str, port: int) -> bool:
+    return api.get(path, HOST, port) is not None
 
 
 def _commands(run: Run, program: Path, port: int) -> dict[str, list[str]]:

@@ -50,7 +50,7 @@ class Load:
             if one.status != 201 and one.began >= since
         ]
 
-    def await_created(self, number: int, limit: float = 30) -> None:
+    def await_created(self, number: int, limit: float = 60) -> None:
         """Wait for so many more, so that there is no doubt that there were any."""
         wanted, deadline = len(self.created) + number, time.monotonic() + limit
         while len(self.created) < wanted:

@@ -70,7 +70,7 @@ class Node:
         """The kubelet anew, with another period of synchronisation; pods go on meanwhile."""
         process = self._programs["kubelet"].process
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         configuration.write_kubelet(self.run, sync_frequency)
         self._start("kubelet")
         self.wait("the kubelet", lambda: Api(self.run).get("/pods", port=10250) is not None)
@@ -88,7 +88,7 @@ class Node:
     def reap(self) -> None:
         """Takes note of the ends of our own processes, after the traces' removal killed them."""
         for program in self._programs.values():
-            program.process.wait(timeout=10)
+            program.process.wait(timeout=60)
 
 
 def _is_ready(node: object) -> bool:

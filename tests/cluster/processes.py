@@ -78,7 +78,7 @@ def kill(pids: list[int]) -> None:
             continue
 
 
-def end(folder: Path, limit: float = 10) -> None:
+def end(folder: Path, limit: float = 60) -> None:
     """Ends all processes of the run but those inside its containers."""
     deadline = time.monotonic() + limit
     while pids := of_run(folder):

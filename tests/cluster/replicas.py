@@ -48,7 +48,7 @@ class Replica:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
-            socket.create_connection((self.address, 8443), timeout=5) as link,
+            socket.create_connection((self.address, 8443), timeout=30) as link,
             context.wrap_socket(link) as secured,
         ):
             served = secured.getpeercert(binary_form=True)

@@ -125,7 +125,7 @@ def check(creator: Creator, pod: Pod) -> Pod | None:
 
 
 @settings(
-    max_examples=120, deadline=None, derandomize=True, database=None,
+    max_examples=120, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 @given(pod=generated.pods())
@@ -136,15 +136,13 @@ def test_a_generated_pod_is_taken_with_its_sidecar_or_refused_by_us_in_words(
 
 
 @pytest.mark.long
-@settings(
-    max_examples=1500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=1500, database=None)
 @given(pod=generated.pods())
 def test_many_generated_pods_are(creator: Creator, pod: Pod) -> None:
     check(creator, pod)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, derandomize=True, database=None)
 @given(pod=generated.pods())
 def test_a_generated_pod_is_in_a_namespace_with_limits(limited: Creator, pod: Pod) -> None:
     check(limited, pod)
@@ -205,7 +203,7 @@ TEMPLATES: dict[str, tuple[str, str, Pod]] = {
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, derandomize=True, database=None)
 @given(data=st.data())
 def test_the_pod_of_a_workloads_template_is(
     creator: Creator, kind: str, data: st.DataObject

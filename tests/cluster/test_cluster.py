@@ -84,7 +84,7 @@ def config_map(greeting: str) -> dict[str, Any]:
 
 def fetched(cluster: Cluster, space: str, url: str, by: str = "caller") -> str:
     """What a pod gets from a URL."""
-    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=5).read().decode())"
+    script = f"import urllib.request as r; print(r.urlopen('{url}', timeout=30).read().decode())"
     return cluster.exec(by, "python3", "-c", script, namespace=space).strip()
 
 
@@ -126,9 +126,9 @@ def test_a_name_outside_of_the_cluster_is_unknown_at_once(cluster: Cluster, spac
 
 def test_a_changed_config_map_reaches_the_file_within_seconds(cluster: Cluster, space: str) -> None:
     cluster.apply(config_map("goodbye"), space)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while fetched(cluster, space, "http://greeter/greeting") != "goodbye":
-        assert time.monotonic() < deadline, "the kubelet has not synchronised within 20 s"
+        assert time.monotonic() < deadline, "the kubelet has not synchronised within a minute"
         time.sleep(0.2)
 
 

@@ -84,7 +84,7 @@ def run_a_pod(env: dict[str, str]) -> None:
     """A pod of the only image that is always there."""
     run = ["kubectl", "run", "idle", f"--image={PAUSE_IMAGE}", "--image-pull-policy=Never"]
     subprocess.run(run, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
-    wait = ["kubectl", "wait", "--for=condition=Ready", "pod/idle", "--timeout=30s"]
+    wait = ["kubectl", "wait", "--for=condition=Ready", "pod/idle", "--timeout=60s"]
     subprocess.run(wait, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -105,14 +105,14 @@ def test_nothing_is_left_after_a_crash_and_the_next_run(number: signal.Signals) 
     with started() as (process, env):
         run_a_pod(env)
         process.send_signal(number)
-        assert process.wait(timeout=30) == 0, "it ends as it is told"
+        assert process.wait(timeout=60) == 0, "it ends as it is told"
     with exclusive.alone(print):
         after = machine()
     assert after - before == set()
     assert before - after == set()
 
 
-def until_gone(what: Callable[[], list[str]], limit: float = 10) -> None:
+def until_gone(what: Callable[[], list[str]], limit: float = 60) -> None:
     """Waits until nothing of this is left."""
     deadline = time.monotonic() + limit
     while there := what():

@@ -7,7 +7,6 @@ from tests.conformance.journeys import PAIRS, Pair, Step
 from tests.conformance.measured import Measured
 
 # The first test may have to install what npm brings.
-pytestmark = pytest.mark.timeout(240)
 
 TABLE = [
     pytest.param(pair, step, id=f"{pair}-{step}") for pair in PAIRS for step in journeys.steps(pair)

@@ -14,7 +14,6 @@ from tests.conformance.world import World
 from tests.proxy.wire import Reply, Wire, ask, connected, get, post
 
 # The first test may have to install what npm brings.
-pytestmark = pytest.mark.timeout(240)
 
 REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"]
 Event = dict[str, str]

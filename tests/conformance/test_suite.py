@@ -7,7 +7,6 @@ from tests.conformance.measured import Measured
 from tests.conformance.suite import Verdicts
 
 # The first test may have to install what npm brings.
-pytestmark = pytest.mark.timeout(240)
 
 PASSED = {"2025-03-26": 3, "2025-06-18": 56, "2025-11-25": 84, "2026-07-28": 196}
 """How many checks pass directly, and none fails: with fewer the comparison would say little."""

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import kopf
 
+from tests.awaiting import within
 from tests.injector.fake_cluster import FakeCluster
 from thoughtgate_injector.app import Injector
 from thoughtgate_injector.core.settings import Settings
@@ -84,9 +85,8 @@ def review(pod: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; the test's own time limit ends a wait that is in vain."""
-    while not condition():  # noqa: ASYNC110 - what is waited for knows no event
-        await asyncio.sleep(0.01)
+    """Wait for a condition."""
+    await within(condition, "what the injector should do")
 
 
 @contextlib.asynccontextmanager

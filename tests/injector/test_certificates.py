@@ -49,7 +49,7 @@ def test_a_secret_that_is_no_authority_is_refused_in_words() -> None:
             certificates.authorities_from(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_the_secret_holds_is_read_or_refused_in_words(data: st.DataObject) -> None:
     whole = ROTATED

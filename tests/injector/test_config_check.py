@@ -139,9 +139,12 @@ async def test_two_run_at_once_some_wait_and_the_rest_is_not_checked(tmp_path: P
     script = (
         "import sys, time\n"
         f"log = open({str(log)!r}, 'a')\n"
-        "print('+', file=log, flush=True); time.sleep(0.2); print('-', file=log, flush=True)"
+        "print('+', file=log, flush=True)\n"
+        f"while open({str(log)!r}).read().count('+') < {config_check.AT_ONCE}: time.sleep(0.01)\n"
+        "time.sleep(0.1)  # for those that would be too many\n"
+        "print('-', file=log, flush=True)"
     )
-    checker = Checker(python(script), limit=30)
+    checker = Checker(python(script), limit=60.0)
     results = await asyncio.gather(
         *(checker.check(files()) for _ in range(config_check.WAITING + 3))
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.awaiting import within
 from tests.injector.fake_cluster import FakeCluster
 from tests.injector.test_certificates import handshake, trusting
 from thoughtgate_injector import certificates, trust
@@ -276,8 +277,7 @@ def test_a_new_replica_waits_with_words_while_the_secret_is_garbage(
     async def live() -> None:
         one = Replica(fake)
         task = asyncio.create_task(one.serve())
-        while not one.trouble:  # noqa: ASYNC110 - the replica has no event for it
-            await asyncio.sleep(0.01)
+        await within(lambda: one.trouble, "the replica's trouble")
         assert "holds no usable CA" in str(one.trouble[0])
         fake.secrets.clear()
         await task
@@ -321,8 +321,7 @@ def test_an_api_server_that_is_down_is_waited_for(
     async def live() -> None:
         one = Replica(fake)
         task = asyncio.create_task(one.serve())
-        while sum(fake.requests.values()) < 3:  # noqa: ASYNC110 - another thread counts
-            await asyncio.sleep(0.01)
+        await within(lambda: sum(fake.requests.values()) >= 3, "three requests")
         assert not task.done()
         fake.down = False
         await task

@@ -194,7 +194,7 @@ def texts(draw: st.DrawFn) -> str:
 
 
 # Each takes half a second, so that shrinking would take minutes.
-@settings(max_examples=30, deadline=None, phases=[Phase.generate])
+@settings(max_examples=30, phases=[Phase.generate])
 @given(texts())
 def test_any_manifest_in_block_style_is_as_it_was(text: str) -> None:
     out = injected(text)

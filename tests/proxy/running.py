@@ -85,7 +85,7 @@ class Proxy:
     async def stop(self) -> int:
         """SIGTERM; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return await soon(self.process.wait(), "the end of the proxy", 40)
+        return await soon(self.process.wait(), "the end of the proxy")
 
 
 def fits(line: Line, message: str, facts: Mapping[str, object]) -> bool:

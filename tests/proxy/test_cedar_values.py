@@ -119,7 +119,7 @@ def reserved(value: Any) -> bool:
     return isinstance(value, list) and any(map(reserved, value))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES)
 def test_no_value_of_the_agents_becomes_an_entity_or_extension(value: Any) -> None:
     if reserved(value):

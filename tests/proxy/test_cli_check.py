@@ -92,7 +92,7 @@ def check_apart(text: bytes, folder: Path) -> "subprocess.CompletedProcess[str]"
         env={"TOKEN": "x", "HOST": "http://other"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

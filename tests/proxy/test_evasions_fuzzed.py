@@ -49,7 +49,6 @@ def mutated(draw: st.DrawFn, *seeds: bytes) -> bytes:
 
 _SETTINGS = settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _BATCH = b"[" + GOOD + b"," + BAD + b"]"

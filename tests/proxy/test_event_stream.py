@@ -55,7 +55,7 @@ STREAMS = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STREAMS, st.lists(st.integers(0, 60), max_size=6))
 def test_any_cut_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
@@ -66,7 +66,7 @@ def test_any_cut_gives_the_same_events(stream: bytes, cuts: list[int]) -> None:
     assert b"".join(whole) + rest == stream
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STREAMS)
 def test_the_events_hold_the_data_that_a_plain_reader_finds(stream: bytes) -> None:
     if b"\xef\xbb\xbf" in stream[1:]:
@@ -106,7 +106,7 @@ def test_an_event_that_is_too_long_is_refused_however_it_arrives(size: int) -> N
     assert split([stream], 208)[0] == [b"data: a\n\n", stream[9:]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STREAMS, st.integers(0, 12), st.integers(1, 9))
 def test_in_parts_no_byte_is_lost_or_moved(stream: bytes, limit: int, size: int) -> None:
     splitter = Splitter(limit, parts=True)
@@ -166,7 +166,7 @@ def test_fields_are_found_by_their_exact_name() -> None:
     assert field(b"idx: 5\ndata: id: 6\n\n", b"id") is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from([b"id: 1", b"event: x", b"retry: 3", b": c", b"data: o"]), max_size=5),
     st.lists(st.text("ab{} :", max_size=5), min_size=1, max_size=4),

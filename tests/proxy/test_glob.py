@@ -25,13 +25,13 @@ def naive(glob: str, name: str) -> bool:
 LETTERS = "ab.\n*?[é\\"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(LETTERS, max_size=8), st.text(LETTERS, max_size=9))
 def test_a_glob_matches_what_a_plain_recursion_does(glob: str, name: str) -> None:
     assert matches(glob, name) == naive(glob, name)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.text("ab*?", max_size=5), max_size=6), st.text("ab", max_size=6))
 def test_of_many_globs_the_first_that_matches_counts(globs: list[str], name: str) -> None:
     expected = next((n for n, glob in enumerate(globs) if naive(glob, name)), None)

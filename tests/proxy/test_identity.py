@@ -75,7 +75,7 @@ def test_other_words_are_not(words: str) -> None:
 VALUES = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,8}[A-Za-z0-9])?", fullmatch=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(VALUES, st.none() | VALUES, VALUES, st.none() | VALUES)
 def test_two_pods_share_a_principal_only_with_the_same_app_and_team(
     app: str, team: str | None, other: str, other_team: str | None

@@ -22,7 +22,7 @@ def test_each_rule_counts_for_itself() -> None:
     assert [limiter.take(rule, limit, 0.0) for rule in (0, 1, 0)] == [0.0, 0.0, 60.0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 4), st.integers(1, 20), st.lists(st.integers(0, 6), max_size=30))
 def test_no_stretch_of_time_has_more_calls_than_allowed(
     count: int, seconds: int, steps: list[int]

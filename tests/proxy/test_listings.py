@@ -123,7 +123,7 @@ TOOLS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TOOLS, st.none() | st.text(max_size=4), st.booleans())
 def test_a_listing_is_filtered_as_a_plain_filter_does(
     tools: list[dict[str, Any]], cursor: str | None, escaped: bool

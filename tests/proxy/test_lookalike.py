@@ -40,7 +40,7 @@ def test_different_keys_do_not_look_alike(key: str, other: str) -> None:
     assert fold(key) != fold(other)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=12))
 def test_keys_that_unicode_holds_for_equal_look_alike(key: str) -> None:
     for form in ("NFC", "NFD", "NFKC", "NFKD"):

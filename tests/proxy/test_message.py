@@ -343,7 +343,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.dictionaries(
         st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error", "Method"]),

@@ -318,7 +318,7 @@ FRAGMENTS = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FRAGMENTS, st.integers(1, 80), st.booleans(), st.booleans())
 def test_no_stream_however_cut_shows_a_hidden_tool(
     stream: bytes, size: int, listens: bool, cut: bool

@@ -124,7 +124,7 @@ def test_an_empty_allowlist_shows_nothing() -> None:
     assert Visibility(Expose(mode=ExposeMode.BLOCKLIST)).shows("a")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text("ab*?", min_size=1, max_size=4), max_size=4), st.text("ab", max_size=5))
 def test_a_blocklist_hides_exactly_what_an_allowlist_shows(globs: list[str], name: str) -> None:
     allow = Visibility(Expose(mode=ExposeMode.ALLOWLIST, tools=tuple(globs)))

@@ -162,7 +162,7 @@ def _plainly(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     FRAGMENTS.map(b"".join)
     | VALUES.map(lambda value: json.dumps(value).encode())
@@ -180,7 +180,7 @@ def test_it_accepts_and_reads_exactly_what_a_plain_reader_does(text: bytes) -> N
     assert json.dumps(found, default=float) == json.dumps(expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     VALUES.map(_plainly),
     st.integers(min_value=0),

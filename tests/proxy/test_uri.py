@@ -48,7 +48,7 @@ def test_the_normal_form_is_that_of_the_rfc(uri: str, normal: str) -> None:
     assert normalised(uri) == normal
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text("aB%2eE~./:?#@", max_size=14))
 def test_the_normal_form_has_no_dot_segments_and_no_needless_escapes(rest: str) -> None:
     uri = f"x:/{rest.lstrip('/')}"
@@ -58,7 +58,7 @@ def test_the_normal_form_has_no_dot_segments_and_no_needless_escapes(rest: str) 
     assert len(normal) <= len(uri)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["a", "B", ".", "..", "é", " ", "%"]), max_size=6), st.booleans())
 def test_an_escaped_path_has_the_normal_form_of_the_path(parts: list[str], all_of_it: bool) -> None:
     path = "/".join(parts)

@@ -69,8 +69,8 @@ class Herald:
     async def follow(self, id: str, adapter: Asking) -> None:
         """Tell of one approval until it has ended and they know."""
         approval = self._book.get(id)
-        if approval.announced is None and not await self._ask(approval, adapter):
-            return
+        if approval.announced is None and not approval.state.final:
+            await self._ask(approval, adapter)
         told: tuple[object, ...] | None = None
         while True:
             change = self._book.changed(id)
@@ -91,10 +91,8 @@ class Herald:
             finally:
                 change.cancel()
 
-    async def _ask(self, approval: Approval, adapter: Asking) -> bool:
-        """Whether the humans have been asked."""
-        if approval.state.final:
-            return False
+    async def _ask(self, approval: Approval, adapter: Asking) -> None:
+        """Ask the humans; where that fails it ends, and they hear so: a message may stand there."""
         try:
             where = await adapter.ask(approval)
         except CannotAsk as error:
@@ -105,10 +103,9 @@ class Herald:
         else:
             await self._note(approval.id, announced=where, told=State.PENDING)
             self._audit.noted("announced", self._book.get(approval.id), where=where)
-            return True
+            return
         self._audit.record.metrics.errors.inc(f"approval_{kind}", "")
         await self._end(approval.id, reason)
-        return False
 
     async def _end(self, id: str, reason: str) -> None:
         while not self._book.get(id).state.final:

@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, ContentBlock
 
 Outcome = Any
 DECISION = "io.thoughtgate/decision"
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @dataclass

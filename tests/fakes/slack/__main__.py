@@ -35,7 +35,7 @@ def main() -> int:
     data = body[0].encode() if body else b"{}"
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  always http
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  always http
             print(answer.read().decode())
     except urllib.error.HTTPError as error:
         print(error, file=sys.stderr)

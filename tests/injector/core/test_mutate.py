@@ -91,7 +91,7 @@ pods = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pods)
 def test_twice_is_once_and_nothing_else_changes(pod: dict[str, Any]) -> None:
     outcome = REVIEWER.review(pod, Entry.POD)

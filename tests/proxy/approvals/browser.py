@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
+from tests.awaiting import LIMIT
 from tests.cluster import packages
 from tests.cluster.commands import ClusterUnavailableError
 
@@ -68,7 +69,8 @@ async def browser() -> AsyncIterator[Browser]:
 async def window(opened: Browser, complaints: list[str], **options: Any) -> AsyncIterator[Page]:
     """A fresh profile's page; `complaints` gets what the console and the scripts complain of."""
     context = await opened.new_context(**{"viewport": WIDE, **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(LIMIT * 1000)
+    expect.set_options(timeout=LIMIT * 1000)
     # Policy violations are events before they are lines of the console.
     await context.add_init_script(
         "addEventListener('securitypolicyviolation',"

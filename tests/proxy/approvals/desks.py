@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from tests.awaiting import within
+from tests.awaiting import soon, within
+from tests.harness.clock import ManualClock
 from tests.proxy.gates import AGENT, SOURCE, gate_of
 from thoughtgate_proxy.approvals.adapter import CannotAsk, Docket
-from thoughtgate_proxy.approvals.clock import Timer
 from thoughtgate_proxy.approvals.desk import Desk
 from thoughtgate_proxy.approvals.store import Store
 from thoughtgate_proxy.core import binding
@@ -33,45 +33,6 @@ RULES: dict[str, Any] = {
 }
 WORKFLOW: dict[str, Any] = {"adapter": "page", "timeout": "60s", "valid_for": "30s"}
 RESULT = b'{"jsonrpc":"2.0","id":1,"result":{"content":[]}}'
-
-
-@dataclass(eq=False)
-class _Alarm:
-    at: float
-    call: Callable[[], None]
-    clock: "ManualClock"
-
-    def cancel(self) -> None:
-        self.clock.alarms.discard(self)
-
-
-@dataclass
-class ManualClock:
-    """Stands still until it is moved."""
-
-    time: float = 1_000_000.0
-    alarms: set[_Alarm] = field(default_factory=set)
-
-    def now(self) -> float:
-        return self.time
-
-    def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        alarm = _Alarm(self.time + seconds, call, self)
-        self.alarms.add(alarm)
-        return alarm
-
-    @property
-    def next_at(self) -> float | None:
-        """When the next alarm rings."""
-        return min((alarm.at for alarm in self.alarms), default=None)
-
-    def move(self, seconds: float) -> None:
-        """Let so much time pass, and ring what is due."""
-        self.time += seconds
-        for alarm in sorted(self.alarms, key=lambda a: a.at):
-            if alarm.at <= self.time:
-                self.alarms.discard(alarm)
-                alarm.call()
 
 
 @dataclass
@@ -132,8 +93,9 @@ class World:
         return humans
 
     async def start(self) -> None:
+        self.store = Store(self.folder)
         self.desk = Desk(
-            Store(self.folder), lambda: self.gate, self.make, self.record, self.clock, os.urandom
+            self.store, lambda: self.gate, self.make, self.record, self.clock, os.urandom
         )
         await self.desk.start()
 
@@ -178,14 +140,13 @@ class World:
 
     async def comes_to(self, id: str, state: State) -> Approval:
         """The approval, once it is in that state."""
-        end = asyncio.get_running_loop().time() + 10
-        while True:
-            found = await self.desk.find(id)
-            assert found is not None
-            if found.state is state:
-                return found
-            assert asyncio.get_running_loop().time() < end, (found.state, found.reason)
-            await asyncio.sleep(0.002)
+
+        async def look() -> Approval:
+            while (found := await self.desk.find(id)) is None or found.state is not state:  # noqa: ASYNC110  the store has no event
+                await asyncio.sleep(0.002)
+            return found
+
+        return await soon(look(), f"{id} to be {state}")
 
     async def audit(self) -> list[dict[str, Any]]:
         """All audit lines so far."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests.awaiting import LIMIT
 from tests.proxy.approvals.desks import Carrier, World, a_call
 from thoughtgate_proxy.approvals.adapter import StoreUnavailable
 from thoughtgate_proxy.approvals.desk import Refused
@@ -94,7 +95,9 @@ async def _from_the_start(folder: Path, how: str) -> dict[str, Any]:
     seen["new"] = await _refusal(w, big="x" * 100_000)
     seen["trouble"] = w.desk.trouble
     _mend(folder, how)
-    await asyncio.sleep(1.1)  # it looks again once a second
+    async with asyncio.timeout(LIMIT):  # it looks again once a second
+        while await _refusal(w, n=1) != "pending":  # noqa: ASYNC110  a disk has no event
+            await asyncio.sleep(0.05)
     seen["joined"] = (await w.open(a_call(n=1))).id == pending.id
     seen["new after"] = await _refusal(w, n=2)
     seen["trouble after"] = w.desk.trouble

@@ -28,26 +28,25 @@ FONTS = "document.documentElement.style.setProperty('--sans', 'Inter')"
 
 async def fill(world: Served) -> None:
     """Some requests, as a day brings them."""
-    docket = world.docket
-    docket.workflows["payments"] = Workflow(
+    world.docket.workflows["payments"] = Workflow(
         adapter=Adapter.PAGE, approvers=("anna", "ben"), required=2, redact_fields=("card.number",)
     )
     why = "rule 2 (`transfer_*`) asks for approval"
-    await docket.open(lasts=47, reason="rule 0 (`delete_*`) asks for approval")
-    asked = await docket.open(
+    await world.open(lasts=47, reason="rule 0 (`delete_*`) asks for approval")
+    asked = await world.open(
         "transfer_funds", TRANSFER, workflow="payments", required=2, lasts=1512, rule=2,
         match="transfer_*", reason=why, description="Moves money between two accounts.",
     )  # fmt: skip
-    await docket.open("drop_table", {"table": "customers", "cascade": True})
-    done = await docket.open("delete_file", {"path": "/srv/reports/2026-10.csv"})
+    await world.open("drop_table", {"table": "customers", "cascade": True})
+    done = await world.open("delete_file", {"path": "/srv/reports/2026-10.csv"})
     await world.vote(done.id)
     for step in (Step.SEND, Step.FINISH):
-        await docket.step(done.id, step)
-    refused = await docket.open("delete_user", {"user_id": "root"})
+        await world.docket.step(done.id, step)
+    refused = await world.open("delete_user", {"user_id": "root"})
     body = {"verdict": "reject", "digest": refused.call.digest, "reason": "root must stay"}
     await world.ask("POST", f"/api/v1/approvals/{refused.id}/votes", body)
-    late = await docket.open("delete_branch", {"branch": "main"})
-    await docket.step(late.id, Step.EXPIRE)
+    late = await world.open("delete_branch", {"branch": "main"})
+    await world.docket.step(late.id, Step.EXPIRE)
     await world.vote(asked.id, token=BEN)
 
 

@@ -1,6 +1,8 @@
-"""The page with a docket in memory, over real HTTP, and a client that says every header itself."""
+"""The page with the fake docket, over real HTTP, and a client that says every header itself."""
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +12,16 @@ from typing import Any
 
 import aiohttp
 
-from tests.proxy.approvals.docket import MemoryDocket
+from tests.harness.clock import ManualClock
+from tests.harness.docket import FakeDocket
+from tests.harness.log import Lines
 from thoughtgate_proxy.approvals.page import Page
 from thoughtgate_proxy.approvals.tokens import Approvers, Reading
+from thoughtgate_proxy.core.approval import Approval, Asked, Call
+from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
 from thoughtgate_proxy.listeners.approvals_page import bound
 from thoughtgate_proxy.listeners.inbound import Inbound
 from thoughtgate_proxy.process_settings import LOOPBACK
-from thoughtgate_proxy.telemetry.log import Level, Log
 
 ANNA = "anna-5f0c2f9b1e7d4a68"
 BEN = "ben-91d7c3a50b2e4f6688"
@@ -25,22 +30,6 @@ WHOSE = {
     "namespace": "my-namespace",
     "pod": "my-agent-7f9c4",
 }
-
-
-class Lines(Log):
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        super().__init__(time.time)
-        self.lines: list[dict[str, Any]] = []
-
-    def always(self, message: str, level: Level = Level.INFO, **facts: Any) -> None:
-        """Keep a line."""
-        self.lines.append({"message": message, "level": level, **facts})
-
-    def said(self, message: str) -> list[dict[str, Any]]:
-        """The lines with that message."""
-        return [line for line in self.lines if line["message"] == message]
 
 
 @dataclass
@@ -57,14 +46,17 @@ class Answer:
 class Served:
     """A page that is served, and what stands behind it."""
 
-    def __init__(self, folder: Path, docket: MemoryDocket) -> None:
-        self.docket, self.log = docket, Lines()
+    def __init__(self, folder: Path, now: float) -> None:
+        self.clock, self.log = ManualClock(now), Lines()
+        workflows = {"default": Workflow(adapter=Adapter.PAGE)}
+        self.docket = FakeDocket(Adapter.PAGE, workflows, self.clock)
+        self._opened = 0
         self.tokens = folder / "approver-tokens"
         self.tokens.write_text(f"# who may decide\nanna:{ANNA}\nben:{BEN}\n")
         self.read: list[Reading] = []
         self.approvers = Approvers(self.tokens, self.read.append)
-        self.page = Page(docket, self.approvers, lambda: docket.now)
-        docket.asking = self.page
+        self.page = Page(self.docket, self.approvers, self.clock.now)
+        self.docket.attach(self.page)
         self.inbound = Inbound(self.page, self.approvers, self.log, WHOSE)
         self.port = 0
 
@@ -72,6 +64,45 @@ class Served:
     def url(self) -> str:
         """Where people open it."""
         return f"http://localhost:{self.port}"
+
+    async def open(
+        self,
+        name: str = "delete_user",
+        arguments: dict[str, Any] | bytes | None = None,
+        *,
+        id: str | None = None,
+        lasts: float = 600.0,
+        required: int = 1,
+        **asked: Any,
+    ) -> Approval:
+        """A new request for approval of that call; `asked` goes into `Asked`."""
+        given = {"user_id": "u-1029"} if arguments is None else arguments
+        text = given if isinstance(given, bytes) else json.dumps(given).encode()
+        params = b'{"name":%b,"arguments":%b}' % (json.dumps(name).encode(), text)
+        body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params
+        self._opened += 1
+        facts: dict[str, Any] = {
+            "workflow": "default",
+            "adapter": Adapter.PAGE,
+            "reason": f"rule 0 (`delete_*`) asks a human about `{name}`",
+            "gate": "rules",
+            "rule": 0,
+            "match": "delete_*",
+            "description": "Deletes a user for good.",
+            "namespace": "my-namespace",
+            "pod": "my-agent-7f9c4",
+            "correlation": f"5d1c0e2a{self._opened:08x}",
+        }
+        return await self.docket.open(Approval(
+            id=id or hashlib.sha256(b"%d" % self._opened).hexdigest()[:24],
+            call=Call(
+                principal="data-engineering/my-agent", source="upstream",
+                method="tools/call", kind=Kind.TOOL, name=name, target="/", body=body,
+                digest=hashlib.sha256(body).hexdigest(),
+            ),
+            asked=Asked(**{**facts, **asked}),
+            opened=self.clock.now(), expires=self.clock.now() + lasts, required=required,
+        ))  # fmt: skip
 
     async def ask(
         self,
@@ -119,7 +150,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def served(folder: Path, now: float | None = None) -> AsyncIterator[Served]:
     """A page on a free port."""
-    world = Served(folder, MemoryDocket(time.time() if now is None else now))
+    world = Served(folder, time.time() if now is None else now)
     sockets = bound(LOOPBACK, 0)
     world.port = sockets[0].getsockname()[1]
     await world.inbound.start(sockets)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.awaiting import run
-from tests.proxy.approvals.desks import ManualClock, a_call, world
+from tests.harness.clock import ManualClock
+from tests.proxy.approvals.desks import a_call, world
 from tests.proxy.approvals.test_store import ASKED
 from thoughtgate_proxy.approvals.audit import Audit
 from thoughtgate_proxy.approvals.book import Book

@@ -240,6 +240,11 @@ async def test_what_the_humans_cannot_be_told_is_not_left_pending(tmp_path: Path
         ended = await soon(w.desk.settled(opened.id, 50), "the end")
         assert (ended.ending, ended.reason) == (Ending.NOT_TOLD, "Slack does not know the channel")
         assert not w.page.docket.pending()
+        await within(lambda: w.page.told, "a message that may stand there all the same to be told")
+        assert w.page.told[-1].ending is Ending.NOT_TOLD
+        await within(lambda: not w.desk._upkeep._following, "the herald")
+        await w.restart()
+        assert not w.page.told, "they know"
 
 
 @run

@@ -50,7 +50,7 @@ async def test_nothing_is_given_to_whoever_has_no_token(
     tmp_path: Path, method: str, path: str, body: object, headers: Mapping[str, str]
 ) -> None:
     async with served(tmp_path) as world:
-        await world.docket.open()
+        await world.open()
         answer = await world.ask(method, path, body, token=None, headers=headers)
     assert (answer.status, answer.json["error"]["code"]) == (401, "unauthorized")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -163,7 +163,7 @@ async def test_who_guesses_gets_no_further_and_ends_no_session(tmp_path: Path) -
         answer = await world.ask("POST", "/api/v1/session", {"token": ANNA}, token=None)
         assert answer.status == 429
         assert (await world.ask("GET", LIST, token=None, headers=headers)).status == 200
-        assert len(world.log.said("a wrong token was tried on the approvals page")) == 10
+        assert len(world.log.found("a wrong token was tried on the approvals page")) == 10
         assert "guess-" not in str(world.log.lines)
 
 
@@ -209,7 +209,7 @@ async def test_another_sites_page_gets_nothing_done(
     tmp_path: Path, headers: Mapping[str, str]
 ) -> None:
     async with served(tmp_path) as world:
-        opened = await world.docket.open()
+        opened = await world.open()
         session = await world.sign_in()
         answer = await world.vote(opened.id, token=None, headers={**session, **headers})
         assert (answer.status, answer.json["error"]["code"]) == (403, "cross_site")

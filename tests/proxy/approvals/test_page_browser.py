@@ -2,16 +2,12 @@
 
 import re
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.proxy.approvals.browsing import button, flawless, ready, row, seen, sign_in
 from tests.proxy.approvals.serving import ANNA, BEN, Served
 from thoughtgate_proxy.core.approval import Step
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
-
-# The first of them may have to install the browser.
-pytestmark = pytest.mark.timeout(300)
 
 HOSTILE = {
     "html": '<img src=x onerror="alert(1)"><script>alert(2)</script>',
@@ -64,7 +60,7 @@ async def test_a_token_in_the_link_is_removed_at_once(world: Served, page: Page)
 async def test_requests_arrive_live_with_all_that_an_approver_needs(
     world: Served, page: Page
 ) -> None:
-    item = await world.docket.open(lasts=300, description="Deletes a user for good.")
+    item = await world.open(lasts=300, description="Deletes a user for good.")
     await expect(row(page, "delete_user")).to_be_visible()
     detail = page.locator("#detail")
     for text in (
@@ -81,7 +77,7 @@ async def test_requests_arrive_live_with_all_that_an_approver_needs(
 
 @seen()
 async def test_hostile_arguments_are_text(world: Served, page: Page) -> None:
-    await world.docket.open(
+    await world.open(
         '<b onclick="alert(4)">tool</b>\u202e', HOSTILE,
         description="<script>alert(5)</script>\n<a href='javascript:alert(6)'>see</a>",
         reason="<i>why</i>", namespace="<u>ns</u>", pod="\u202epod",
@@ -104,8 +100,8 @@ async def test_hostile_arguments_are_text(world: Served, page: Page) -> None:
 @seen()
 async def test_a_mebibyte_is_shown_to_its_end(world: Served, page: Page) -> None:
     text = "".join(f"{number:06d}-" for number in range(150_000))[: 1 << 20]
-    await world.docket.open("write_file", {"text": text, "last": "the end"})
-    await expect(page.locator(".exact")).to_contain_text("the end", timeout=20_000)
+    await world.open("write_file", {"text": text, "last": "the end"})
+    await expect(page.locator(".exact")).to_contain_text("the end")
     assert text in (await page.locator(".exact").text_content() or "")
     await expect(page.locator(".measure").first).to_contain_text("nothing is cut")
     await ready(page)
@@ -116,7 +112,7 @@ async def test_what_is_redacted_is_marked_and_a_look_alike_is_not(
     world: Served, page: Page
 ) -> None:
     world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, redact_fields=("card",))
-    await world.docket.open("pay", {"card": "4111", "note": "[redacted]"})
+    await world.open("pay", {"card": "4111", "note": "[redacted]"})
     await expect(page.locator("mark")).to_have_count(1)
     await expect(page.locator("#detail")).to_contain_text("sent all the same: card")
     assert "4111" not in await page.content()
@@ -125,8 +121,8 @@ async def test_what_is_redacted_is_marked_and_a_look_alike_is_not(
 @seen()
 async def test_each_end_has_its_own_words(world: Served, page: Page) -> None:
     for step in (Step.EXPIRE, Step.CANCEL):
-        await world.docket.step((await world.docket.open(step.value)).id, step)
-    cut = await world.docket.open("cut")
+        await world.docket.step((await world.open(step.value)).id, step)
+    cut = await world.open("cut")
     await world.vote(cut.id)
     await world.docket.step(cut.id, Step.SEND)
     await world.docket.step(cut.id, Step.CUT)
@@ -142,7 +138,7 @@ async def test_each_end_has_its_own_words(world: Served, page: Page) -> None:
 
 @seen(expected=("401",))
 async def test_a_session_that_ended_asks_for_the_token(world: Served, page: Page) -> None:
-    await world.docket.open()
+    await world.open()
     await ready(page)
     world.tokens.write_text(f"ben:{BEN}\n")
     world.page.wake()
@@ -154,8 +150,8 @@ async def test_a_session_that_ended_asks_for_the_token(world: Served, page: Page
 @seen()
 async def test_the_clock_is_the_pods(world: Served, page: Page) -> None:
     """The browser's clock may be wrong by any amount."""
-    world.docket.now -= 3000
-    await world.docket.open(lasts=125)
+    world.clock.move(-3000)
+    await world.open(lasts=125)
     await expect(page.locator("#detail .time")).to_have_text(re.compile(r"^2:0\d$"))
 
 
@@ -166,8 +162,9 @@ async def accessible(world: Served, page: Page) -> None:
     await flawless(page)
     await sign_in(world, page)
     for step in (Step.EXPIRE, Step.REJECT):
-        await world.docket.step((await world.docket.open(step.value)).id, step)
-    await world.docket.open(lasts=30, description="Deletes a user for good.")
+        await world.docket.step((await world.open(step.value)).id, step)
+    await world.open(lasts=30, description="Deletes a user for good.")
+    await row(page, "delete_user").click()
     await ready(page)
     await flawless(page)
     await page.keyboard.press("r")
@@ -191,11 +188,11 @@ async def test_notifications_are_only_for_those_who_ask(world: Served, page: Pag
         " constructor(title) { told.push(title); } };"
         "Object.defineProperty(document, 'hidden', {get: () => true})"
     )
-    await world.docket.open("first")
+    await world.open("first")
     await expect(row(page, "first")).to_be_visible()
     assert await page.evaluate("told") == []
     await page.get_by_role("button", name="Notify me").click()
     await expect(page.get_by_role("button", name="Notify me", pressed=True)).to_be_visible()
-    await world.docket.open("second")
+    await world.open("second")
     await expect(row(page, "second")).to_be_visible()
     assert await page.evaluate("told") == ["Approve second?"]

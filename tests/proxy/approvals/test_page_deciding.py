@@ -1,6 +1,5 @@
 """The page in a real browser: what an approver presses, and is kept from."""
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.awaiting import within
@@ -10,14 +9,11 @@ from tests.proxy.approvals.serving import BEN, Served
 from thoughtgate_proxy.core.approval import State, Step
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 
-# The first of them may have to install the browser.
-pytestmark = pytest.mark.timeout(300)
-
 
 @seen()
 async def test_a_request_is_approved_by_keyboard(world: Served, page: Page) -> None:
-    await world.docket.open("first")
-    second = await world.docket.open("second")
+    await world.open("first")
+    second = await world.open("second")
     await expect(row(page, "second")).to_be_visible()
     await page.keyboard.press("j")
     await expect(page.locator("#detail-name")).to_have_text("second")
@@ -26,14 +22,14 @@ async def test_a_request_is_approved_by_keyboard(world: Served, page: Page) -> N
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
     (vote,) = world.docket.votes
     assert (vote.approver, vote.verdict) == ("anna", "approve")
-    assert world.docket.kept[second.id].state is State.APPROVED
+    assert world.docket.get(second.id).state is State.APPROVED
     await page.keyboard.press("k")
     await expect(page.locator("#detail-name")).to_have_text("first")
 
 
 @seen()
 async def test_a_request_is_rejected_with_a_reason(world: Served, page: Page) -> None:
-    item = await world.docket.open()
+    item = await world.open()
     await ready(page)
     await page.keyboard.press("r")
     await page.keyboard.type("ask for one account at a time")
@@ -41,13 +37,13 @@ async def test_a_request_is_rejected_with_a_reason(world: Served, page: Page) ->
     await page.keyboard.press("Enter")
     await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
     await expect(page.locator(".votes")).to_contain_text("ask for one account at a time")
-    assert world.docket.kept[item.id].reason == "ask for one account at a time"
+    assert world.docket.get(item.id).reason == "ask for one account at a time"
 
 
 @seen()
 async def test_buttons_do_the_same(world: Served, page: Page) -> None:
-    item = await world.docket.open("first")
-    other = await world.docket.open("second")
+    item = await world.open("first")
+    other = await world.open("second")
     await ready(page)
     await button(page, "Approve").click()
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
@@ -57,17 +53,17 @@ async def test_buttons_do_the_same(world: Served, page: Page) -> None:
     await page.get_by_label("Why not?").fill("no")
     await button(page, "Reject").click()
     await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
-    kept = world.docket.kept
-    assert (kept[item.id].state, kept[other.id].state) == (State.APPROVED, State.REJECTED)
+    get = world.docket.get
+    assert (get(item.id).state, get(other.id).state) == (State.APPROVED, State.REJECTED)
 
 
 @seen()
 async def test_a_reason_is_not_lost_while_the_list_changes(world: Served, page: Page) -> None:
-    await world.docket.open("first")
+    await world.open("first")
     await ready(page)
     await page.keyboard.press("r")
     await page.keyboard.type("half a rea")
-    await world.docket.open("second")
+    await world.open("second")
     await expect(row(page, "second")).to_be_visible()
     await page.keyboard.type("son, a j and an r")
     await expect(page.get_by_label("Why not?")).to_have_value("half a reason, a j and an r")
@@ -78,11 +74,11 @@ async def test_a_reason_is_not_lost_while_the_list_changes(world: Served, page: 
 
 @seen()
 async def test_focus_stays_while_the_list_changes(world: Served, page: Page) -> None:
-    first = await world.docket.open("first")
-    await world.docket.open("second")
+    first = await world.open("first")
+    await world.open("second")
     await expect(row(page, "second")).to_be_visible()
     await row(page, "first").focus()
-    await world.docket.open("third")
+    await world.open("third")
     await expect(row(page, "third")).to_be_visible()
     await expect(row(page, "first")).to_be_focused()
     # It goes to the other list, and the focus with it.
@@ -95,7 +91,7 @@ async def test_focus_stays_while_the_list_changes(world: Served, page: Page) -> 
 
 @seen()
 async def test_nothing_is_decided_twice_by_a_list_that_shifts(world: Served, page: Page) -> None:
-    items = [await world.docket.open(name) for name in ("first", "second", "third")]
+    items = [await world.open(name) for name in ("first", "second", "third")]
     await expect(row(page, "third")).to_be_visible()
     await ready(page)
     box = await button(page, "Approve").bounding_box()
@@ -119,8 +115,8 @@ async def test_nothing_is_decided_twice_by_a_list_that_shifts(world: Served, pag
 async def test_a_key_that_was_meant_for_another_request_decides_nothing(
     world: Served, page: Page
 ) -> None:
-    await world.docket.open("first")
-    await world.docket.open("second")
+    await world.open("first")
+    await world.open("second")
     await expect(row(page, "second")).to_be_visible()
     for name in ("second", "first"):
         await row(page, name).click()
@@ -139,7 +135,7 @@ async def test_a_key_that_was_meant_for_another_request_decides_nothing(
 
 @seen()
 async def test_a_key_that_is_held_down_decides_nothing(world: Served, page: Page) -> None:
-    await world.docket.open()
+    await world.open()
     await ready(page)
     for modifier in ("Control", "Alt", "Meta"):
         await page.keyboard.press(f"{modifier}+r")
@@ -157,7 +153,7 @@ async def test_two_approvals_are_counted_in_sight(world: Served, page: Page) -> 
     world.docket.workflows["default"] = Workflow(
         adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
     )
-    item = await world.docket.open(required=2)
+    item = await world.open(required=2)
     await ready(page)
     await expect(page.locator(".standing")).to_have_text("0 of 2 approvals.")
     await page.keyboard.press("a")
@@ -172,7 +168,7 @@ async def test_two_approvals_are_counted_in_sight(world: Served, page: Page) -> 
 @seen()
 async def test_who_may_not_decide_is_told_why(world: Served, page: Page) -> None:
     world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, approvers=("ben",))
-    await world.docket.open()
+    await world.open()
     await expect(page.locator(".told")).to_contain_text("only the listed approvers of `default`")
     await expect(button(page, "Approve")).to_be_hidden()
     await page.keyboard.press("a")
@@ -181,7 +177,7 @@ async def test_who_may_not_decide_is_told_why(world: Served, page: Page) -> None
 
 @seen(viewport=browser.PHONE, has_touch=True, is_mobile=True)
 async def test_a_phone_has_one_thing_at_a_time(world: Served, page: Page) -> None:
-    item = await world.docket.open("pay", {"to": "x" * 300, "amount": 12})
+    item = await world.open("pay", {"to": "x" * 300, "amount": 12})
     await expect(row(page, "pay")).to_be_visible()
     await expect(page.locator("#detail")).to_be_hidden()
     await row(page, "pay").tap()
@@ -202,14 +198,14 @@ async def test_a_phone_has_one_thing_at_a_time(world: Served, page: Page) -> Non
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
     await page.get_by_role("button", name="All requests").tap()
     await expect(row(page, "pay")).to_be_visible()
-    assert world.docket.kept[item.id].state is State.APPROVED
+    assert world.docket.get(item.id).state is State.APPROVED
 
 
 @seen(expected=("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"))
 async def test_a_lost_connection_is_said_and_nothing_can_be_pressed(
     world: Served, page: Page
 ) -> None:
-    await world.docket.open()
+    await world.open()
     await ready(page)
     await world.inbound.close()
     await expect(page.get_by_role("alert").first).to_contain_text("No connection to the pod")
@@ -220,10 +216,10 @@ async def test_a_lost_connection_is_said_and_nothing_can_be_pressed(
 
 @seen(expected=("409",))
 async def test_a_vote_that_does_not_count_says_so(world: Served, page: Page) -> None:
-    item = await world.docket.open()
+    item = await world.open()
     await ready(page)
     # Another's word came first, and the news of it is still under way.
-    world.docket.asking = None
+    world.docket.attach(None)
     await world.docket.step(item.id, Step.EXPIRE)
     await page.keyboard.press("a")
     await expect(page.locator(".decision").get_by_role("alert")).to_contain_text(

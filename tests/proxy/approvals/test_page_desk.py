@@ -11,8 +11,10 @@ import aiohttp
 import pytest
 
 from tests.awaiting import run, soon, within
-from tests.proxy.approvals.desks import Carrier, ManualClock, World, a_call
-from tests.proxy.approvals.serving import ANNA, BEN, Lines, Served
+from tests.harness.clock import ManualClock
+from tests.harness.log import Lines
+from tests.proxy.approvals.desks import Carrier, World, a_call
+from tests.proxy.approvals.serving import ANNA, BEN, Served
 from tests.proxy.running import APPROVER, RULES, config, fronted, started
 from tests.proxy.wire import ask, call, post
 from thoughtgate_proxy.approvals.adapter import Asking, Docket

@@ -58,8 +58,8 @@ async def shell(
 async def test_what_waits_is_a_table(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         assert (await shell(world, tmp_path, "list")).out == "nothing waits for a decision\n"
-        item = await world.docket.open(lasts=125)
-        ended = await world.docket.open("drop_table", required=2)
+        item = await world.open(lasts=125)
+        ended = await world.open("drop_table", required=2)
         await world.docket.step(ended.id, Step.EXPIRE)
         table = (await shell(world, tmp_path, "list")).out.splitlines()
         everything = (await shell(world, tmp_path, "list", "--all")).out
@@ -76,7 +76,7 @@ async def test_what_waits_is_a_table(tmp_path: Path) -> None:
 async def test_ids_are_as_long_as_they_need_to_be(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         for last in "12":
-            await world.docket.open(id=f"tg_0000000000000000{last}")
+            await world.open(id=f"tg_0000000000000000{last}")
         table = (await shell(world, tmp_path, "list")).out.splitlines()
         assert [line.split()[0] for line in table[1:]] == [
             "tg_00000000000000001", "tg_00000000000000002",
@@ -92,7 +92,7 @@ async def test_ids_are_as_long_as_they_need_to_be(tmp_path: Path) -> None:
 async def test_one_request_is_shown_whole(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, redact_fields=("pin",))
-        item = await world.docket.open("pay", {"to": "x" * 5000, "pin": "4711"})
+        item = await world.open("pay", {"to": "x" * 5000, "pin": "4711"})
         done = await shell(world, tmp_path, "show", item.id[:12])
     assert done.code == 0
     for text in (
@@ -108,12 +108,12 @@ async def test_one_request_is_shown_whole(tmp_path: Path) -> None:
 @run
 async def test_strangers_words_cannot_forge_the_terminal(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        await world.docket.open(
+        await world.open(
             "\x1b[2Jtool\r\u202e",
             {"a": "\x1b]0;title\x07", "b": "one\nstate:       approved"},
             description="harmless\nstate:       approved\x9b31m",
         )
-        (item,) = world.docket.kept.values()
+        (item,) = world.docket.pending()
         shown = await shell(world, tmp_path, "show", item.id)
         listed = await shell(world, tmp_path, "list")
         raw = await shell(world, tmp_path, "show", item.id, "--json")
@@ -194,14 +194,14 @@ async def answering(
 @run
 async def test_a_request_is_approved_and_another_rejected(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        first, second = await world.docket.open(), await world.docket.open("drop_table")
+        first, second = await world.open(), await world.open("drop_table")
         done = await shell(world, tmp_path, "approve", first.id)
         assert (done.code, done.out) == (0, f"approved delete_user ({first.id})\n")
         done = await shell(world, tmp_path, "reject", second.id[:8], "--reason", "not today")
         assert (done.code, done.out) == (0, f"rejected drop_table ({second.id})\n")
-    kept = world.docket.kept
-    assert (kept[first.id].state, kept[second.id].state) == (State.APPROVED, State.REJECTED)
-    assert kept[second.id].reason == "not today"
+    get = world.docket.get
+    assert (get(first.id).state, get(second.id).state) == (State.APPROVED, State.REJECTED)
+    assert get(second.id).reason == "not today"
     assert [vote.approver for vote in world.docket.votes] == ["anna", "anna"]
 
 
@@ -211,7 +211,7 @@ async def test_two_people_approve_together(tmp_path: Path) -> None:
         world.docket.workflows["default"] = Workflow(
             adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
         )
-        item = await world.docket.open(required=2)
+        item = await world.open(required=2)
         done = await shell(world, tmp_path, "approve", item.id)
         assert done.out.endswith("; 1 more must approve\n")
         done = await shell(world, tmp_path, "approve", item.id, "--json", token=BEN)
@@ -221,7 +221,7 @@ async def test_two_people_approve_together(tmp_path: Path) -> None:
 @run
 async def test_what_is_refused_is_said_and_exits_1(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        item = await world.docket.open()
+        item = await world.open()
         for arguments, token, words in (
             (("approve", "tg_none"), ANNA, "waits for a decision"),
             (("show", "tg_none"), ANNA, "no request `tg_none`"),

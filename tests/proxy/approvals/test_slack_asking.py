@@ -1,7 +1,6 @@
 """Asking in Slack: once, visibly, or refused in words."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +8,18 @@ import pytest
 from tests.awaiting import run, within
 from tests.fakes.slack import CHANNEL, FakeSlack, Fault
 from tests.fakes.slack.workspace import SCOPES, App
-from tests.proxy.approvals.slack_docket import MemoryDocket, approval, workflow
-from tests.proxy.approvals.slack_office import Office, becomes, running, staffed
+from tests.harness.docket import FakeDocket
+from tests.proxy.approvals.slack_office import (
+    Office,
+    approval,
+    becomes,
+    running,
+    slack_docket,
+    staffed,
+    workflow,
+)
 from thoughtgate_proxy.approvals.adapter import CannotAsk
-from thoughtgate_proxy.core.approval import State, Step
+from thoughtgate_proxy.core.approval import State
 
 
 def asked_by(slack: FakeSlack) -> list[str]:
@@ -33,7 +40,7 @@ async def test_a_question_is_posted_once_in_the_channel_of_that_name() -> None:
 @run
 async def test_a_channel_may_be_given_by_its_id_or_be_private() -> None:
     flows = {"default": workflow(channel="C0PRIVATE"), "b": workflow(channel="#secret")}
-    async with staffed(MemoryDocket(**flows)) as (slack, docket, _):
+    async with staffed(slack_docket(**flows)) as (slack, docket, _):
         await docket.open(approval())
         await docket.open(approval(asked={"workflow": "b"}))
         assert len(slack.workspace.asked("C0PRIVATE")) == 2
@@ -49,7 +56,7 @@ async def test_long_arguments_are_in_the_channel_as_a_file_before_the_question()
         assert slack.workspace.files[file["id"]]["name"] in str(question["blocks"])
 
 
-async def refused(docket: MemoryDocket) -> CannotAsk:
+async def refused(docket: FakeDocket) -> CannotAsk:
     with pytest.raises(CannotAsk) as caught:
         await docket.open(approval({"text": "x"}))
     assert "\n" not in caught.value.reason
@@ -105,7 +112,7 @@ def test_a_scope_that_is_missing_is_named_and_used_when_it_was_added(
         slack = FakeSlack()
         app = slack.workspace.apps["xoxb-your-token"]
         app.scopes = SCOPES - set(lost.split())
-        async with staffed(MemoryDocket(default=workflow(**flow)), slack=slack) as (_, docket, _):
+        async with staffed(slack_docket(default=workflow(**flow)), slack=slack) as (_, docket, _):
             error = await refused(docket)
             assert f"the Slack app lacks the scope `{named}`" in error.reason
             assert error.kind == "slack_scope"
@@ -139,7 +146,7 @@ async def test_a_file_needs_its_scope_and_without_it_nothing_is_asked() -> None:
 def test_a_channel_without_the_app_is_said_so(channel: str, words: str) -> None:
     @run
     async def test() -> None:
-        docket = MemoryDocket(default=workflow(channel=channel))
+        docket = slack_docket(default=workflow(channel=channel))
         async with staffed(docket) as (_, _, office):
             error = await refused(docket)
             assert words in error.reason
@@ -151,7 +158,7 @@ def test_a_channel_without_the_app_is_said_so(channel: str, words: str) -> None:
 
 @run
 async def test_an_archived_channel_is_said_so() -> None:
-    async with staffed(MemoryDocket(default=workflow(channel=CHANNEL))) as (slack, docket, _):
+    async with staffed(slack_docket(default=workflow(channel=CHANNEL))) as (slack, docket, _):
         slack.workspace.channel(CHANNEL).archived = True
         assert "it is archived" in (await refused(docket)).reason
 
@@ -176,9 +183,8 @@ def test_slack_that_is_down_is_said_so_and_nothing_is_left_to_see(how: str) -> N
 async def test_slack_that_cannot_be_reached_is_said_so() -> None:
     async with FakeSlack() as slack:
         pass
-    docket = MemoryDocket()
+    docket = slack_docket()
     office = Office(slack, docket, ask_seconds=0.7)
-    docket.adapter = office.adapter
     async with running(office):
         error = await refused(docket)
         assert error.reason.startswith("Slack cannot be reached: ")
@@ -197,7 +203,7 @@ async def test_a_short_outage_delays_a_question_and_doubles_none() -> None:
 def test_a_post_that_was_not_answered_but_done_is_found_and_not_repeated(how: str) -> None:
     @run
     async def test() -> None:
-        async with staffed(ask_seconds=8.0) as (slack, docket, _):
+        async with staffed() as (slack, docket, _):
             slack.faults["chat.postMessage"] = Fault(how)
             asked = await docket.open(approval())
             assert asked_by(slack) == [asked.id]
@@ -221,10 +227,9 @@ async def test_a_post_in_doubt_that_cannot_be_looked_for_is_refused() -> None:
 
 @run
 async def test_after_a_kill_between_post_and_note_the_same_message_is_taken_up() -> None:
-    docket = MemoryDocket()
+    docket = slack_docket()
     async with FakeSlack() as slack:
         killed = Office(slack, docket)
-        docket.adapter = killed.adapter
         slack.workspace.say("U0BOB", "small talk")
         async with running(killed):
             asked = await docket.open(approval())
@@ -232,10 +237,9 @@ async def test_after_a_kill_between_post_and_note_the_same_message_is_taken_up()
         for number in range(150):
             slack.workspace.say("U0BOB", f"small talk {number}")
         next_life = Office(slack, docket)
-        docket.adapter = next_life.adapter
         async with running(next_life):
             # The note was never written.
-            await docket.open(replace(docket.approvals[asked.id], announced=None))
+            await docket.ask_again(asked.id)
             assert sorted(asked_by(slack)) == sorted([asked.id, other.id])
             slack.workspace.react("U0ALICE", "+1", slack.workspace.asked()[0]["ts"])
             await becomes(docket, asked, State.APPROVED)
@@ -244,19 +248,15 @@ async def test_after_a_kill_between_post_and_note_the_same_message_is_taken_up()
 @run
 async def test_a_message_in_doubt_is_told_its_end_once_slack_answers_again() -> None:
     async with staffed(ask_seconds=0.5) as (slack, docket, _):
-        asked = approval()
         slack.faults["chat.postMessage"] = Fault("act")
         slack.faults["conversations.history"] = Fault("500", 3)
-        with pytest.raises(CannotAsk):
-            await docket.open(asked)
-        docket.approvals[asked.id] = asked
-        await docket.step(asked.id, Step.CANCEL)
+        await refused(docket)
         (post,) = slack.workspace.asked()
-        await within(lambda: "*Cancelled*" in str(post["blocks"]), "the message's end")
+        await within(lambda: "taken as never posted" in str(post["blocks"]), "its end")
 
 
 @run
 async def test_ten_at_once_are_ten_messages_and_none_twice() -> None:
-    async with staffed(ask_seconds=15.0) as (slack, docket, _):
+    async with staffed() as (slack, docket, _):
         await asyncio.gather(*(docket.open(approval({"n": n})) for n in range(5)))
         assert len(set(asked_by(slack))) == len(asked_by(slack)) == 5

@@ -4,8 +4,7 @@ import pytest
 
 from tests.awaiting import run, within
 from tests.fakes.slack import Fault
-from tests.proxy.approvals.slack_docket import MemoryDocket, approval, workflow
-from tests.proxy.approvals.slack_office import becomes, staffed
+from tests.proxy.approvals.slack_office import approval, becomes, slack_docket, staffed, workflow
 from thoughtgate_proxy.core.approval import State, Step, Verdict
 
 YES = ["+1", "white_check_mark", "+1::skin-tone-3", "thumbsup"]
@@ -48,18 +47,18 @@ async def test_other_reactions_and_other_peoples_do_not_count() -> None:
         for user in ("U0BOB", "U0BOT", "U0ROBOT", "USLACKBOT", "U0GONE", "U0NOBODY"):
             slack.workspace.react(user, "+1")
         await within(lambda: len(office.log.found("does not count")) == 6, "six ignored reactions")
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
         assert not docket.votes
 
 
 @run
 async def test_without_a_list_members_decide_but_no_guests_strangers_or_bots() -> None:
-    async with staffed(MemoryDocket(default=workflow(approvers=None))) as (slack, docket, office):
+    async with staffed(slack_docket(default=workflow(approvers=None))) as (slack, docket, office):
         asked = await docket.open(approval())
         for user in ("U0GUEST", "U0OTHER", "U0BOT", "U0ROBOT", "USLACKBOT", "U0GONE"):
             slack.workspace.react(user, "+1")
         await within(lambda: len(office.log.found("does not count")) == 6, "six ignored reactions")
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
         slack.workspace.react("U0CAROL", "+1")
         done = await becomes(docket, asked, State.APPROVED)
         assert done.approvers == ("Carol",)
@@ -77,7 +76,7 @@ async def test_without_a_list_members_decide_but_no_guests_strangers_or_bots() -
 def test_approvers_are_listed_by_id_e_mail_or_group_even_if_guests(listed: str, user: str) -> None:
     @run
     async def test() -> None:
-        docket = MemoryDocket(default=workflow(approvers=("U0NOBODY", listed)))
+        docket = slack_docket(default=workflow(approvers=("U0NOBODY", listed)))
         async with staffed(docket) as (slack, _, _):
             asked = await docket.open(approval())
             slack.workspace.react(user, "+1")
@@ -89,18 +88,18 @@ def test_approvers_are_listed_by_id_e_mail_or_group_even_if_guests(listed: str, 
 
 @run
 async def test_a_bot_does_not_count_even_if_it_is_listed() -> None:
-    docket = MemoryDocket(default=workflow(approvers=("U0BOT", "U0ROBOT")))
+    docket = slack_docket(default=workflow(approvers=("U0BOT", "U0ROBOT")))
     async with staffed(docket) as (slack, _, office):
         asked = await docket.open(approval())
         slack.workspace.react("U0BOT", "+1")
         slack.workspace.react("U0ROBOT", "+1")
         await within(lambda: len(office.log.found("does not count")) == 2, "two ignored reactions")
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
 
 
 @run
 async def test_a_rejection_wins_over_approvals_found_in_the_same_look() -> None:
-    docket = MemoryDocket(default=workflow(approvers=("U0ALICE", "U0BOB")))
+    docket = slack_docket(default=workflow(approvers=("U0ALICE", "U0BOB")))
     async with staffed(docket) as (slack, _, _):
         slack.faults["conversations.history"] = Fault("500", 1)  # until both are there
         opened = await docket.open(approval())
@@ -112,7 +111,7 @@ async def test_a_rejection_wins_over_approvals_found_in_the_same_look() -> None:
 
 @run
 async def test_two_approvers_are_two_people() -> None:
-    docket = MemoryDocket(default=workflow(approvers=("U0ALICE", "S0ONCALL"), required=2))
+    docket = slack_docket(default=workflow(approvers=("U0ALICE", "S0ONCALL"), required=2))
     async with staffed(docket) as (slack, _, _):
         asked = await docket.open(approval(required=2))
         slack.workspace.react("U0ALICE", "+1")
@@ -121,7 +120,7 @@ async def test_two_approvers_are_two_people() -> None:
         await within(lambda: docket.votes, "the first vote")
         looks = slack.count("conversations.history")
         await within(lambda: slack.count("conversations.history") > looks + 2, "two more looks")
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
         assert len(docket.votes) == 1
         slack.workspace.react("U0BOB", "+1")
         done = await becomes(docket, asked, State.APPROVED)
@@ -146,7 +145,7 @@ async def test_a_rejection_carries_the_last_reply_of_whoever_rejects() -> None:
 
 @run
 async def test_a_rejection_still_stops_a_call_that_was_approved_and_not_sent() -> None:
-    docket = MemoryDocket(default=workflow(approvers=("U0ALICE", "U0BOB")))
+    docket = slack_docket(default=workflow(approvers=("U0ALICE", "U0BOB")))
     async with staffed(docket) as (slack, _, _):
         asked = await docket.open(approval())
         slack.workspace.react("U0ALICE", "+1")
@@ -164,7 +163,7 @@ async def test_a_reaction_after_the_end_changes_nothing() -> None:
         slack.workspace.react("U0ALICE", "+1", slack.workspace.asked()[0]["ts"])
         slack.workspace.react("U0ALICE", "+1", slack.workspace.asked()[1]["ts"])
         await becomes(docket, other, State.APPROVED)
-        assert docket.approvals[asked.id].state is State.EXPIRED
+        assert docket.get(asked.id).state is State.EXPIRED
 
 
 @run
@@ -186,4 +185,4 @@ async def test_somebody_taken_off_the_list_while_it_is_pending_may_not_decide() 
         docket.workflows["default"] = workflow(approvers=("U0BOB",))
         slack.workspace.react("U0ALICE", "+1")
         await within(lambda: office.log.found("does not count"), "the ignored reaction")
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING

@@ -5,11 +5,10 @@ import itertools
 
 import pytest
 
-from tests.awaiting import run, within
+from tests.awaiting import LIMIT, run, within
 from tests.fakes.slack import FakeSlack, Fault
 from tests.fakes.slack.workspace import SCOPES
-from tests.proxy.approvals.slack_docket import MemoryDocket, approval, workflow
-from tests.proxy.approvals.slack_office import becomes, staffed
+from tests.proxy.approvals.slack_office import approval, becomes, slack_docket, staffed, workflow
 from thoughtgate_proxy.approvals.slack.gates import SPACING, Gates
 from thoughtgate_proxy.approvals.slack.polling import Pace
 from thoughtgate_proxy.approvals.slack.trouble import RateLimited, SlackTrouble
@@ -48,7 +47,7 @@ async def test_one_call_covers_all_pending_of_a_channel() -> None:
 @run
 async def test_each_channel_has_one_call_of_its_own() -> None:
     flows = {"default": workflow(), "b": workflow(channel="#secret")}
-    async with staffed(MemoryDocket(**flows)) as (slack, docket, _):
+    async with staffed(slack_docket(**flows)) as (slack, docket, _):
         await docket.open(approval())
         asked = await docket.open(approval(asked={"workflow": "b"}))
         slack.workspace.react("U0ALICE", "+1", channel="C0PRIVATE")
@@ -106,7 +105,7 @@ async def test_a_pause_that_slack_asks_for_is_made_and_the_decision_still_found(
 @run
 async def test_posts_that_are_limited_wait_and_are_none_twice() -> None:
     slack = FakeSlack(limits={"chat.postMessage": (2, 1.0)})
-    async with staffed(slack=slack, ask_seconds=20.0) as (_, docket, _):
+    async with staffed(slack=slack) as (_, docket, _):
         await asyncio.gather(*(docket.open(approval()) for _ in range(4)))
         assert len(slack.workspace.asked()) == 4
 
@@ -173,7 +172,7 @@ async def test_while_slack_is_down_the_request_waits_and_is_decided_afterwards()
         slack.faults["*"] = Fault("500", 1_000)
         slack.workspace.react("U0ALICE", "+1")
         await _looked(slack, times=5)
-        assert docket.approvals[asked.id].state is State.PENDING
+        assert docket.get(asked.id).state is State.PENDING
         # Each failure counts, and the first of a row is told.
         assert office.counted("slack_down") >= 4
         assert len(office.log.found("slack trouble")) == 1
@@ -196,13 +195,13 @@ def test_the_pace_slows_with_age_and_pressure_and_looks_once_before_the_end() ->
 
 @run
 async def test_a_reaction_just_before_the_end_is_seen_though_looks_are_rare() -> None:
-    pace = Pace(least=30.0, most=30.0, last_look=0.5)
+    pace = Pace(least=30.0, most=30.0, last_look=3.0)
     async with staffed(pace=pace) as (slack, docket, _):
-        asked = await docket.open(approval(timeout=2.0))
+        asked = await docket.open(approval(timeout=5.0))
         slack.workspace.react("U0ALICE", "+1")
         done = await becomes(docket, asked, State.APPROVED)
         assert done.decided is not None
-        assert done.expires - 0.6 < done.decided < done.expires
+        assert done.expires - 3.1 < done.decided < done.expires
 
 
 @run
@@ -210,9 +209,8 @@ async def test_new_questions_do_not_put_off_the_look_at_older_ones() -> None:
     async with staffed(pace=Pace(least=0.5, most=0.5)) as (slack, docket, office):
         asked = await docket.open(approval())
         slack.workspace.react("U0ALICE", "+1")
-        for _ in range(40):
-            office.adapter._poller.wake()
-            await asyncio.sleep(0.05)
-            if docket.votes:
-                break
+        async with asyncio.timeout(LIMIT):
+            while not docket.votes:
+                office.adapter._poller.wake()
+                await asyncio.sleep(0.05)
         await becomes(docket, asked, State.APPROVED)

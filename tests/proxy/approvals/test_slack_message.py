@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.slack.blocks import refused
-from tests.proxy.approvals.slack_docket import approval, workflow
+from tests.proxy.approvals.slack_office import approval, workflow
 from thoughtgate_proxy.approvals.slack import message
 from thoughtgate_proxy.approvals.slack.message import Message
 from thoughtgate_proxy.core.approval import State, Verdict, Vote
@@ -144,7 +144,6 @@ VALUES = st.recursive(
     st.text(max_size=200),
     st.sampled_from(Kind),
 )
-@settings(deadline=None)
 def test_whatever_is_asked_stands_in_its_box_in_full_and_nowhere_else(
     arguments: dict[str, Any], name: str, description: str, kind: Kind
 ) -> None:

@@ -8,8 +8,7 @@ from tests.awaiting import run
 from tests.fakes.authority import Authority
 from tests.fakes.forward_proxy import FakeForwardProxy
 from tests.fakes.slack import FakeSlack
-from tests.proxy.approvals.slack_docket import approval
-from tests.proxy.approvals.slack_office import staffed
+from tests.proxy.approvals.slack_office import approval, staffed
 from thoughtgate_proxy.approvals.adapter import CannotAsk
 
 HOST = "slack.test"

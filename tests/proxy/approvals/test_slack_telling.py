@@ -7,8 +7,14 @@ import pytest
 from tests.awaiting import run, within
 from tests.fakes.slack import FakeSlack, Fault
 from tests.fakes.slack.workspace import ApiError, Post
-from tests.proxy.approvals.slack_docket import MemoryDocket, approval
-from tests.proxy.approvals.slack_office import Office, becomes, running, staffed
+from tests.proxy.approvals.slack_office import (
+    Office,
+    approval,
+    becomes,
+    running,
+    slack_docket,
+    staffed,
+)
 from thoughtgate_proxy.core.approval import State, Step
 
 
@@ -34,7 +40,7 @@ async def test_the_message_says_in_the_end_who_when_and_what_became_of_it() -> N
 
 @run
 async def test_of_several_changes_in_a_row_only_the_last_is_told() -> None:
-    async with staffed(settle_seconds=0.3) as (slack, docket, _):
+    async with staffed(settle_seconds=1.0) as (slack, docket, _):
         asked = await docket.open(approval())
         await docket.step(asked.id, Step.APPROVE, decided=asked.opened)
         await docket.step(asked.id, Step.SEND)
@@ -68,24 +74,20 @@ async def test_an_end_that_could_not_be_told_is_told_when_slack_is_back() -> Non
 
 @run
 async def test_after_a_restart_pending_ones_go_on_and_ended_ones_are_told() -> None:
-    docket = MemoryDocket()
+    docket = slack_docket()
     async with FakeSlack() as slack:
         first = Office(slack, docket)
-        docket.adapter = first.adapter
         async with running(first):
             asked, ended = await docket.open(approval()), await docket.open(approval())
-        docket.adapter = None
         await docket.step(ended.id, Step.CANCEL)
         one, two = slack.workspace.asked()
         slack.workspace.react("U0ALICE", "+1", one["ts"])
         second = Office(slack, docket)
-        docket.adapter = second.adapter
         async with running(second):
             await becomes(docket, asked, State.APPROVED)
             await within(lambda: "*Cancelled*" in says(two), "the end")
             await within(lambda: "*Approved*" in says(one), "the approval")
         updates, third = slack.count("chat.update"), Office(slack, docket)
-        docket.adapter = third.adapter
         async with running(third):
             await docket.open(approval())
         assert slack.count("chat.update") == updates
@@ -110,7 +112,7 @@ async def test_an_end_without_arguments_left_keeps_those_that_the_message_shows(
     async with staffed() as (slack, docket, _):
         asked = await docket.open(approval({"user": "bob"}))
         (post,) = slack.workspace.asked()
-        call = replace(docket.approvals[asked.id].call, body=b"")
+        call = replace(docket.get(asked.id).call, body=b"")
         await docket.step(asked.id, Step.EXPIRE, call=call)
         await within(lambda: "*Timed out*" in says(post), "the end")
         assert "bob" in str(post["blocks"])
@@ -145,9 +147,9 @@ def test_a_message_that_is_not_ours_any_more_does_not_count_and_is_replaced(how:
             new = slack.workspace.asked()[-1]
             word = "deleted" if how == "deleted" else "changed"
             assert f"An earlier message of this request was {word}" in says(new)
-            assert docket.approvals[asked.id].state is State.PENDING
+            assert docket.get(asked.id).state is State.PENDING
             await within(
-                lambda: new["ts"] in (docket.approvals[asked.id].announced or ""), "the new note"
+                lambda: new["ts"] in (docket.get(asked.id).announced or ""), "the new note"
             )
             slack.workspace.react("U0ALICE", "+1", new["ts"])
             await becomes(docket, asked, State.APPROVED)
@@ -174,7 +176,7 @@ async def test_a_message_changed_again_and_again_is_replaced_three_times() -> No
 
 @run
 async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for_ours() -> None:
-    docket = MemoryDocket()
+    docket = slack_docket()
     async with FakeSlack() as slack:
         asked = approval(opened=0.0)  # from a former life, so it is looked for first
         slack.workspace.put(
@@ -187,7 +189,6 @@ async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for
             },
         )  # fmt: skip
         office = Office(slack, docket)
-        docket.adapter = office.adapter
         async with running(office):
             await docket.open(asked)
         assert [post["user"] for post in slack.workspace.asked()] == ["U0ROBOT", "U0BOT"]
@@ -195,19 +196,17 @@ async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for
 
 @run
 async def test_a_message_that_was_changed_while_we_were_down_is_not_taken_up() -> None:
-    docket = MemoryDocket()
+    docket = slack_docket()
     async with FakeSlack() as slack:
         first = Office(slack, docket)
-        docket.adapter = first.adapter
         async with running(first):
             asked = await docket.open(approval({"user": "bob"}))
         (old,) = slack.workspace.asked()
         _tampered(old, "blocks", slack)
         second = Office(slack, docket)
-        docket.adapter = second.adapter
         async with running(second):
             # Without a note of it, as after a kill between the post and the note.
-            again = await docket.open(replace(docket.approvals[asked.id], announced=None))
+            again = await docket.ask_again(asked.id)
         assert len(slack.workspace.asked()) == 2
         assert old["ts"] not in (again.announced or "")
 

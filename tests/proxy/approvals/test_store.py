@@ -270,7 +270,7 @@ async def test_arguments_and_results_are_forgotten_to_the_last_byte(tmp_path: Pa
 
 
 @given(st.lists(st.sampled_from(list(Step)), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_memory_and_disk_agree_after_any_steps(steps: list[Step]) -> None:
     @run
     async def check() -> None:

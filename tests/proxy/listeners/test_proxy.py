@@ -91,7 +91,7 @@ async def test_a_body_that_trickles_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("used", [False, True])
 @run
 async def test_a_connection_without_a_whole_head_is_closed(begin: bytes, used: bool) -> None:
-    async with listening(idle=0.3) as (port, watch, _), connected(port) as wire:
+    async with listening(idle=1.0) as (port, watch, _), connected(port) as wire:
         if used:
             await wire.send(post(b"{}"))
             assert (await wire.reply()).status == 200

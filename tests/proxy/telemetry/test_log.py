@@ -120,7 +120,7 @@ def test_at_the_end_a_slow_reader_gets_the_last_lines(pipe: list[int]) -> None:
             log.always("line", number=number, padding="x" * 1000)
         reader = threading.Thread(target=read)
         reader.start()
-        log.flush(15.0)
+        log.flush(60.0)
         os.close(pipe[1])
         pipe[1] = -1
         reader.join()
@@ -135,5 +135,5 @@ def test_at_the_end_nobody_is_waited_for_who_has_gone(pipe: list[int]) -> None:
     pipe[0] = -1
     log.always("line")
     begun = time.monotonic()
-    log.flush(15.0)
-    assert time.monotonic() - begun < 5
+    log.flush(60.0)
+    assert time.monotonic() - begun < 30

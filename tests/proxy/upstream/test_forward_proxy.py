@@ -41,7 +41,7 @@ async def fronted(
         if answer is not None:
             forward.answer = answer
         url = f"https://{NAME}:{server.port}"
-        text = config(url, RULES, f", timeouts: {{connect: 1s}}, ca_file: {own.file}")
+        text = config(url, RULES, f", timeouts: {{connect: 3s}}, ca_file: {own.file}")
         env = {variable: f"http://{user}127.0.0.1:{forward.port}", "NO_PROXY": "", **env}
         async with started(folder, text, env=env) as proxy:
             yield server, forward, proxy

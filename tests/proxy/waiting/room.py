@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.awaiting import soon
 from tests.fakes.mcp_server import FakeMcpServer
-from tests.proxy.approvals.desks import ManualClock, World
+from tests.harness.clock import ManualClock
+from tests.proxy.approvals.desks import World
 from tests.proxy.gates import AGENT
 from tests.proxy.wire import Reply, Wire, ask, connected, post
 from thoughtgate_proxy.approvals.adapter import CannotAsk

@@ -7,7 +7,7 @@ import pytest
 
 from tests.awaiting import run
 from tests.fakes.mcp_server import Peer, Received, dumps
-from tests.proxy.approvals.desks import ManualClock
+from tests.harness.clock import ManualClock
 from tests.proxy.waiting.room import LEGACY, answer_to, decision, held, legacy, room, text_of
 from thoughtgate_proxy.core.approval import Verdict
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.awaiting import run, within
 from tests.fakes.mcp_server import Peer, Received, dumps
-from tests.proxy.approvals.desks import ManualClock
+from tests.harness.clock import ManualClock
 from tests.proxy.waiting.room import MODERN, Room, held, modern, room, text_of
 from thoughtgate_proxy.core.approval import State, Verdict
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.awaiting import run, within
 from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, dumps, polite, result
-from tests.proxy.approvals.desks import ManualClock
+from tests.harness.clock import ManualClock
 from tests.proxy.waiting.room import LEGACY, MODERN, Room, held, legacy, modern, room, text_of
 from tests.proxy.wire import ask, post
 from thoughtgate_proxy.core.approval import State, Verdict

@@ -1,0 +1,145 @@
+"""The one docket that tests of adapters use: the real book and its rules, kept in memory.
+
+Only the file and the herald are others. `tests/proxy/approvals/test_docket.py` holds this to the
+desk on its real store.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, cast
+
+from tests.harness.log import Lines
+from tests.proxy.gates import AGENT
+from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk, StoreUnavailable
+from thoughtgate_proxy.approvals.audit import Audit
+from thoughtgate_proxy.approvals.book import Book
+from thoughtgate_proxy.approvals.clock import Clock
+from thoughtgate_proxy.approvals.docket import AdapterDocket
+from thoughtgate_proxy.approvals.store import Store
+from thoughtgate_proxy.core.approval import Approval, Ending, Step, Vote, after
+from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.identity import from_words
+from thoughtgate_proxy.telemetry.metrics import Metrics
+from thoughtgate_proxy.telemetry.record import Record
+
+# A disk takes its time, and adapters are at work meanwhile.
+_DISK_SECONDS = 0.002
+ENDINGS: Final = {
+    Step.EXPIRE: Ending.TIMED_OUT,
+    Step.CANCEL: Ending.CANCELLED,
+    Step.REJECT: Ending.REJECTED,
+    Step.FINISH: Ending.DONE,
+    Step.CUT: Ending.UNKNOWN,
+}
+
+
+class MemoryStore:
+    """What a book needs of `approvals.store.Store`; while `trouble` says why, nothing is kept.
+
+    The book alone writes, one change at a time, and has what it wrote: there is nothing to compare.
+    """
+
+    def __init__(self) -> None:
+        self.trouble: str | None = None
+
+    async def add(self, _: Approval) -> None:
+        """Keep a new one. Raises `StoreUnavailable`."""
+        await self._write()
+
+    async def step(
+        self,
+        approval: Approval,
+        step: Step,
+        *,
+        vote: Vote | None = None,
+        result: bytes | None = None,  # noqa: ARG002  no adapter sees it
+        **changes: Any,
+    ) -> Approval:
+        """Take it one step on. Raises `NoSuchStep`, `StoreUnavailable`."""
+        return await self._change(approval, vote, state=after(approval.state, step), **changes)
+
+    async def note(
+        self, approval: Approval, *, vote: Vote | None = None, **changes: Any
+    ) -> Approval:
+        """Change what is no state. Raises as `step` does."""
+        return await self._change(approval, vote, **changes)
+
+    async def _change(self, old: Approval, vote: Vote | None, **changes: Any) -> Approval:
+        new = replace(old, **changes)
+        if vote is not None:
+            new = new.voted(vote)
+        await self._write()
+        return new
+
+    async def _write(self) -> None:
+        await asyncio.sleep(_DISK_SECONDS)
+        if self.trouble is not None:
+            raise StoreUnavailable(f"the store of approvals: {self.trouble}")
+
+
+class FakeDocket(AdapterDocket):
+    """The docket of one adapter, and what a desk does with it, each to its end before it returns.
+
+    `workflows` are those in force, and may be changed.
+    """
+
+    def __init__(self, adapter: Adapter, workflows: Mapping[str, Workflow], clock: Clock) -> None:
+        self.clock, self.store, self.workflows = clock, MemoryStore(), dict(workflows)
+        self.log = Lines()
+        audit = Audit(Record(self.log, Metrics(), from_words(AGENT, "agents", "pod")))
+        super().__init__(
+            adapter, Book(cast(Store, self.store), clock, audit), lambda: self.workflows
+        )
+        self._asking: Asking | None = None
+
+    def attach(self, asking: Asking | None) -> None:
+        """Let that adapter be asked and told from now on; None: nobody."""
+        self._asking = asking
+
+    @property
+    def votes(self) -> list[Vote]:
+        """All that have been counted."""
+        return [vote for approval in self._book.every() for vote in approval.votes]
+
+    def get(self, id: str) -> Approval:
+        """It, whoever is asked and whatever became of it. Raises `KeyError`."""
+        return self._book.get(id)
+
+    async def open(self, approval: Approval) -> Approval:
+        """Ask for a new one. Raises `CannotAsk`, and then it has ended."""
+        async with self._book.lock:
+            await self._book.add(approval)
+        return await self._ask(approval.id)
+
+    async def ask_again(self, id: str) -> Approval:
+        """As after a kill between the question and the note of it."""
+        await self._book.note(id, announced=None)
+        return await self._ask(id)
+
+    async def step(self, id: str, step: Step, **changes: Any) -> Approval:
+        """Let something happen to one. Raises as the book does."""
+        if step in ENDINGS:
+            changes = {"ending": ENDINGS[step], **changes}
+        return await self._tell(await self._book.step(id, step, **changes))
+
+    async def vote(self, id: str, vote: Vote) -> Approval:
+        """Count it as the desk does, and tell the adapter of what changed."""
+        before = self._book.get(id) if self.find(id) is not None else None
+        voted = await super().vote(id, vote)
+        return voted if voted is before else await self._tell(voted)
+
+    async def _ask(self, id: str) -> Approval:
+        if self._asking is None:
+            return self._book.get(id)
+        try:
+            where = await self._asking.ask(self._book.get(id))
+        except CannotAsk as error:
+            await self.step(id, Step.CANCEL, ending=Ending.NOT_TOLD, reason=error.reason)
+            raise
+        return await self._book.note(id, announced=where)
+
+    async def _tell(self, approval: Approval) -> Approval:
+        if self._asking is not None:
+            await self._asking.tell(approval)
+        return approval
