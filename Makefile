@@ -99,7 +99,7 @@ golden: $(STAMP)  ## write the golden pods and the PrometheusRule anew; read the
 screenshots: $(STAMP)  ## the pictures of the approvals page in docs/images (best with root)
 	@fc-list 2>/dev/null | grep -q JetBrains || \
 		apt-get install -y -q --no-install-recommends fonts-inter fonts-jetbrains-mono
-	$(BIN)/python -m tests.proxy.approvals.screenshots
+	$(BIN)/python -m tests.proxy.listeners.approvals.screenshots
 
 lock: $(STAMP)  ## resolve the locked requirements anew
 	for extra in proxy injector examples bench dev; do \

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from thoughtgate_injector.core import names
-from thoughtgate_proxy import cli, process_settings
+from thoughtgate_proxy.cli import main
+from thoughtgate_proxy.listeners import admin
+from thoughtgate_proxy.runtime import settings as settings_module
 from thoughtgate_proxy.telemetry.log import Level
 
 
 def test_the_proxy_listens_where_the_injected_pod_expects_it() -> None:
-    settings = process_settings.read({})
+    settings = settings_module.read({})
     assert settings.outbound_port == names.PROXY_PORT
     assert settings.inbound_port == names.INBOUND_PORT
     assert settings.admin_port == names.ADMIN_PORT
@@ -17,16 +19,16 @@ def test_the_proxy_listens_where_the_injected_pod_expects_it() -> None:
 
 
 def test_the_proxy_reads_what_the_injector_mounts() -> None:
-    settings = process_settings.read({})
+    settings = settings_module.read({})
     assert settings.labels == Path(names.PODINFO_DIR) / names.LABELS_ITEM
     assert settings.state_dir == Path(names.STATE_DIR)
     assert settings.approver_tokens == Path(names.SECRETS_DIR) / "approver-tokens"
-    assert cli.DEFAULT_CONFIG == names.CONFIG_FILE
+    assert main.DEFAULT_CONFIG == names.CONFIG_FILE
     assert Path(names.CONFIG_FILE).parent == Path(names.CONFIG_DIR)
 
 
 def test_the_proxy_takes_the_environment_that_the_injector_writes() -> None:
-    settings = process_settings.read(
+    settings = settings_module.read(
         {
             names.ENV_GRACE: "17",
             names.ENV_LOG_LEVEL: "warning",
@@ -37,7 +39,7 @@ def test_the_proxy_takes_the_environment_that_the_injector_writes() -> None:
     assert settings.grace == 17
     assert settings.log_level is Level.WARNING
     assert (settings.pod, settings.namespace) == ("my-pod", "my-namespace")
-    assert settings.grace != process_settings.read({}).grace == names.DEFAULT_GRACE_SECONDS
+    assert settings.grace != settings_module.read({}).grace == names.DEFAULT_GRACE_SECONDS
 
 
 def test_the_log_levels_are_the_same() -> None:
@@ -45,6 +47,6 @@ def test_the_log_levels_are_the_same() -> None:
 
 
 def test_the_probes_and_prometheus_ask_for_paths_that_the_admin_port_serves() -> None:
-    source = (Path(cli.__file__).parent / "listeners" / "admin.py").read_text()
+    source = (Path(admin.__file__)).read_text()
     for path in (names.HEALTH_PATH, names.READY_PATH, names.METRICS_PATH):
         assert f'case "{path}"' in source

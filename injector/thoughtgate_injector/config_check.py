@@ -22,7 +22,7 @@ from thoughtgate_injector.core.config_map import ConfigFiles
 # ConfigMap's key may well be `yaml.py`.
 COMMAND: Final = (
     sys.executable, "-I", "-B", "-X", "utf8",
-    "-m", "thoughtgate_proxy.cli", "check", "--apart", "-",
+    "-m", "thoughtgate_proxy.cli.main", "check", "--apart", "-",
 )  # fmt: skip
 AT_ONCE: Final = 2
 WAITING: Final = 8  # reviews that may wait for their turn; each holds its ConfigMap in memory

@@ -11,8 +11,8 @@ from tests.cluster.install import SLACK
 
 NAMESPACE = "slack"
 _PYTHON = "/opt/thoughtgate/bin/python"
-_FAKES = ROOT / "tests" / "fakes"
-_SERVE = ["-m", "tests.fakes.slack", "--port", "8080"]
+_FAKES = ROOT / "tests" / "harness"
+_SERVE = ["-m", "tests.harness.slack", "--port", "8080"]
 
 
 class Slack:
@@ -22,7 +22,7 @@ class Slack:
         self._cluster = cluster
 
     def control(self, what: str, **given: Any) -> Any:
-        """What `python -m tests.fakes.slack control` answers."""
+        """What `python -m tests.harness.slack control` answers."""
         command = (_PYTHON, *_SERVE, "control", what, json.dumps(given))
         return json.loads(self._cluster.exec("slack", *command, namespace=NAMESPACE))
 
@@ -46,9 +46,9 @@ def running(cluster: Cluster) -> Iterator[Slack]:
         "data": sources,
     }
     empty = [
-        {"key": "__init__.py", "path": f"tests/{where}__init__.py"} for where in ("", "fakes/")
+        {"key": "__init__.py", "path": f"tests/{where}__init__.py"} for where in ("", "harness/")
     ]
-    items = empty + [{"key": name, "path": f"tests/fakes/slack/{name}"} for name in sources]
+    items = empty + [{"key": name, "path": f"tests/harness/slack/{name}"} for name in sources]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.awaiting import soon
+from tests.harness.wait import soon
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.awaiting import soon
 from tests.conformance.world import World
-from tests.proxy.wire import Reply, Wire, ask, connected, get, post
+from tests.harness.wait import soon
+from tests.harness.wire import Reply, Wire, ask, connected, get, post
 
 # The first test may have to install what npm brings.
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.awaiting import soon, within
 from tests.conformance.journeys import LEGACY, MODERN, NODE, PYTHON
 from tests.conformance.packages import Node
 from tests.conformance.processes import serving
 from tests.conformance.world import FIXTURE
-from tests.proxy.waiting.room import Room
+from tests.harness.hold_room import Room
+from tests.harness.wait import soon, within
 from thoughtgate_proxy.approvals.clock import SystemClock
-from thoughtgate_proxy.core.approval import Approval, Verdict, Vote
+from thoughtgate_proxy.core.approval import Approval, Vote, VoteValue
 
 # A client that does not end at all is a failure, whatever its own limits are.
 _PATIENCE = 400.0
@@ -123,7 +123,7 @@ class Clients:
     async def _approve(self, key: str, seconds: float) -> None:
         approval = await self._asked(key)
         await asyncio.sleep(max(0.0, approval.opened + seconds - self._room.clock.now()))
-        vote = Vote("ada", "Ada", Verdict.APPROVE, self._room.clock.now())
+        vote = Vote("ada", "Ada", VoteValue.APPROVE, self._room.clock.now())
         await self._room.page.docket.vote(approval.id, vote)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tests.conformance.packages import Node
 from tests.conformance.processes import free_port, serving
-from tests.proxy.running import Proxy, config, started
+from tests.harness.proxy_process import Proxy, config, started
 
 _T = TypeVar("_T")
 

@@ -1,6 +1,6 @@
 """The one docket that tests of adapters use: the real book and its rules, kept in memory.
 
-Only the file and the herald are others. `tests/proxy/approvals/test_docket.py` holds this to the
+Only the file and the herald are others. `tests/proxy/approvals/test_notifier.py` holds this to the
 desk on its real store.
 """
 
@@ -10,27 +10,27 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from tests.harness.log import Lines
-from tests.proxy.gates import AGENT
-from thoughtgate_proxy.approvals.adapter import Asking, CannotAsk, StoreUnavailable
-from thoughtgate_proxy.approvals.audit import Audit
-from thoughtgate_proxy.approvals.book import Book
+from tests.harness.policy import AGENT
+from thoughtgate_proxy.approvals.audit import AuditLog
+from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel, StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.docket import AdapterDocket
-from thoughtgate_proxy.approvals.store import Store
-from thoughtgate_proxy.core.approval import Approval, Ending, Step, Vote, after
+from thoughtgate_proxy.approvals.notifier import ChannelDocket
+from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.sqlite import Store
+from thoughtgate_proxy.core.approval import Approval, Ending, Transition, Vote, after
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
-from thoughtgate_proxy.core.identity import from_words
+from thoughtgate_proxy.core.policy.identity import from_words
 from thoughtgate_proxy.telemetry.metrics import Metrics
 from thoughtgate_proxy.telemetry.record import Record
 
 # A disk takes its time, and adapters are at work meanwhile.
 _DISK_SECONDS = 0.002
 ENDINGS: Final = {
-    Step.EXPIRE: Ending.TIMED_OUT,
-    Step.CANCEL: Ending.CANCELLED,
-    Step.REJECT: Ending.REJECTED,
-    Step.FINISH: Ending.DONE,
-    Step.CUT: Ending.UNKNOWN,
+    Transition.EXPIRE: Ending.TIMED_OUT,
+    Transition.CANCEL: Ending.CANCELLED,
+    Transition.REJECT: Ending.REJECTED,
+    Transition.FINISH: Ending.DONE,
+    Transition.CUT: Ending.UNKNOWN,
 }
 
 
@@ -50,7 +50,7 @@ class MemoryStore:
     async def step(
         self,
         approval: Approval,
-        step: Step,
+        step: Transition,
         *,
         vote: Vote | None = None,
         result: bytes | None = None,  # noqa: ARG002  no adapter sees it
@@ -78,7 +78,7 @@ class MemoryStore:
             raise StoreUnavailable(f"the store of approvals: {self.trouble}")
 
 
-class FakeDocket(AdapterDocket):
+class FakeDocket(ChannelDocket):
     """The docket of one adapter, and what a desk does with it, each to its end before it returns.
 
     `workflows` are those in force, and may be changed.
@@ -87,13 +87,13 @@ class FakeDocket(AdapterDocket):
     def __init__(self, adapter: Adapter, workflows: Mapping[str, Workflow], clock: Clock) -> None:
         self.clock, self.store, self.workflows = clock, MemoryStore(), dict(workflows)
         self.log = Lines()
-        audit = Audit(Record(self.log, Metrics(), from_words(AGENT, "agents", "pod")))
+        audit = AuditLog(Record(self.log, Metrics(), from_words(AGENT, "agents", "pod")))
         super().__init__(
-            adapter, Book(cast(Store, self.store), clock, audit), lambda: self.workflows
+            adapter, ApprovalRegistry(cast(Store, self.store), clock, audit), lambda: self.workflows
         )
-        self._asking: Asking | None = None
+        self._asking: Channel | None = None
 
-    def attach(self, asking: Asking | None) -> None:
+    def attach(self, asking: Channel | None) -> None:
         """Let that adapter be asked and told from now on; None: nobody."""
         self._asking = asking
 
@@ -107,7 +107,7 @@ class FakeDocket(AdapterDocket):
         return self._book.get(id)
 
     async def open(self, approval: Approval) -> Approval:
-        """Ask for a new one. Raises `CannotAsk`, and then it has ended."""
+        """Ask for a new one. Raises `AskFailed`, and then it has ended."""
         async with self._book.lock:
             await self._book.add(approval)
         return await self._ask(approval.id)
@@ -117,7 +117,7 @@ class FakeDocket(AdapterDocket):
         await self._book.note(id, announced=None)
         return await self._ask(id)
 
-    async def step(self, id: str, step: Step, **changes: Any) -> Approval:
+    async def step(self, id: str, step: Transition, **changes: Any) -> Approval:
         """Let something happen to one. Raises as the book does."""
         if step in ENDINGS:
             changes = {"ending": ENDINGS[step], **changes}
@@ -134,8 +134,8 @@ class FakeDocket(AdapterDocket):
             return self._book.get(id)
         try:
             where = await self._asking.ask(self._book.get(id))
-        except CannotAsk as error:
-            await self.step(id, Step.CANCEL, ending=Ending.NOT_TOLD, reason=error.reason)
+        except AskFailed as error:
+            await self.step(id, Transition.CANCEL, ending=Ending.NOT_TOLD, reason=error.reason)
             raise
         return await self._book.note(id, announced=where)
 

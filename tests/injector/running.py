@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from tests.awaiting import within
+from tests.harness.wait import within
 from tests.injector.fake_cluster import FakeCluster
 from thoughtgate_injector.app import Injector
 from thoughtgate_injector.core.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.awaiting import run
+from tests.harness.wait import run
 from thoughtgate_injector import config_check
 from thoughtgate_injector.config_check import Checked, Checker, Unchecked
 from thoughtgate_injector.core import config_map

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.awaiting import run
+from tests.harness.wait import run
 from tests.injector.fake_cluster import FakeCluster
 from tests.injector.running import Replica, replica, review
 from tests.injector.test_config_check import EXAMPLE

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.awaiting import within
+from tests.harness.wait import within
 from tests.injector.fake_cluster import FakeCluster
 from tests.injector.test_certificates import handshake, trusting
 from thoughtgate_injector import certificates, trust

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.awaiting import within
+from tests.harness.wait import within
 from tests.injector.core.test_census import REVIEWER, injected, pod
 from tests.injector.fake_lists import FakeLists
 from thoughtgate_injector import follow

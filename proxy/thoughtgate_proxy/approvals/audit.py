@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from thoughtgate_proxy.core import shown
+from thoughtgate_proxy.core import safe_text
 from thoughtgate_proxy.core.approval import Approval, Asked, State, Vote
 from thoughtgate_proxy.core.config.values import AuditArguments, Workflow
 from thoughtgate_proxy.telemetry.log import Level
@@ -11,7 +11,7 @@ from thoughtgate_proxy.telemetry.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class AuditLog:
     """The audit lines and metrics of approvals, in a process' log."""
 
     record: Record
@@ -26,7 +26,7 @@ class Audit:
         else:
             redact = workflow.redact_fields if workflow is not None else ()
             hidden = redact if arguments is AuditArguments.REDACTED else ()
-            seen = shown.call(approval.call.body, hidden, compact=True)
+            seen = safe_text.call(approval.call.body, hidden, compact=True)
             facts["arguments"] = seen.arguments
             if seen.others:
                 facts["params"] = seen.others

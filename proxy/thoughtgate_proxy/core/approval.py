@@ -55,7 +55,7 @@ class Ending(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Step(StrEnum):
+class Transition(StrEnum):
     """What can happen to an approval."""
 
     APPROVE = "approve"
@@ -69,38 +69,38 @@ class Step(StrEnum):
     CUT = "cut"
 
 
-TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
-    (State.PENDING, Step.APPROVE): State.APPROVED,
-    (State.PENDING, Step.REJECT): State.REJECTED,
-    (State.PENDING, Step.EXPIRE): State.EXPIRED,
-    (State.PENDING, Step.CANCEL): State.CANCELLED,
+TRANSITIONS: Final[Mapping[tuple[State, Transition], State]] = {
+    (State.PENDING, Transition.APPROVE): State.APPROVED,
+    (State.PENDING, Transition.REJECT): State.REJECTED,
+    (State.PENDING, Transition.EXPIRE): State.EXPIRED,
+    (State.PENDING, Transition.CANCEL): State.CANCELLED,
     # Rejection wins over approval, as long as the call has not gone.
-    (State.APPROVED, Step.REJECT): State.REJECTED,
-    (State.APPROVED, Step.EXPIRE): State.EXPIRED,
-    (State.APPROVED, Step.CANCEL): State.CANCELLED,
-    (State.APPROVED, Step.SEND): State.SENDING,
-    (State.SENDING, Step.FINISH): State.DONE,
-    (State.SENDING, Step.NOT_SENT): State.APPROVED,
-    (State.SENDING, Step.CUT): State.UNKNOWN,
+    (State.APPROVED, Transition.REJECT): State.REJECTED,
+    (State.APPROVED, Transition.EXPIRE): State.EXPIRED,
+    (State.APPROVED, Transition.CANCEL): State.CANCELLED,
+    (State.APPROVED, Transition.SEND): State.SENDING,
+    (State.SENDING, Transition.FINISH): State.DONE,
+    (State.SENDING, Transition.NOT_SENT): State.APPROVED,
+    (State.SENDING, Transition.CUT): State.UNKNOWN,
 }
 
 _ENDS: Final = frozenset(State) - {state for state, _ in TRANSITIONS}
 
 
-class NoSuchStep(ValueError):
+class NoSuchTransition(ValueError):
     """The approval is past this step already, or not there yet."""
 
 
-def after(state: State, step: Step) -> State:
-    """The state that `step` leads to. Raises `NoSuchStep`."""
+def after(state: State, step: Transition) -> State:
+    """The state that `step` leads to. Raises `NoSuchTransition`."""
     found = TRANSITIONS.get((state, step))
     if found is None:
         allowed = ", ".join(s.value for at, s in TRANSITIONS if at is state) or "nothing"
-        raise NoSuchStep(f"`{step}` cannot follow `{state}`; allowed: {allowed}")
+        raise NoSuchTransition(f"`{step}` cannot follow `{state}`; allowed: {allowed}")
     return found
 
 
-class Verdict(StrEnum):
+class VoteValue(StrEnum):
     """One approver's word."""
 
     APPROVE = "approve"
@@ -117,7 +117,7 @@ class Vote:
 
     approver: str
     name: str
-    verdict: Verdict
+    verdict: VoteValue
     at: float
     reason: str = ""
 
@@ -208,10 +208,10 @@ class Approval:
     @property
     def enough(self) -> bool:
         """Whether as many approve as are required, and nobody rejects."""
-        approving = sum(v.verdict is Verdict.APPROVE for v in self.votes)
+        approving = sum(v.verdict is VoteValue.APPROVE for v in self.votes)
         return approving == len(self.votes) and approving >= self.required
 
     @property
     def approvers(self) -> tuple[str, ...]:
         """The names of those who approved, in the order of their votes."""
-        return tuple(v.name for v in self.votes if v.verdict is Verdict.APPROVE)
+        return tuple(v.name for v in self.votes if v.verdict is VoteValue.APPROVE)

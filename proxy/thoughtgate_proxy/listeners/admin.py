@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from thoughtgate_proxy.core.http import HttpReply, HttpRequest
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
 from thoughtgate_proxy.telemetry.metrics import CONTENT_TYPE
 
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from thoughtgate_proxy.core import message
 from thoughtgate_proxy.core.config.values import DenyAs
-from thoughtgate_proxy.core.decision import Decision, Gate
-from thoughtgate_proxy.core.message import Id, Request
+from thoughtgate_proxy.core.policy.decision import Decision, Gate
+from thoughtgate_proxy.core.protocol import message
+from thoughtgate_proxy.core.protocol.message import Id, Request
 
 DECISION_META = "io.thoughtgate/decision"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from thoughtgate_proxy.mcp import raw
-from thoughtgate_proxy.mcp.manners import TASKS_EXTENSION
+from thoughtgate_proxy.mcp import raw_json
+from thoughtgate_proxy.mcp.wait_modes import TASKS_EXTENSION
 
 LEGACY = "2025-11-25"
 """The only revision whose core has tasks."""
@@ -17,18 +17,18 @@ def advertised(reply: bytes, method: str) -> bytes:
 
     To `initialize` tasks are added where revision 2025-11-25 was agreed on, which alone has them.
     """
-    if raw.members(raw.at(reply, "result", "capabilities") or b"") is None:
+    if raw_json.members(raw_json.at(reply, "result", "capabilities") or b"") is None:
         return reply
     if method == "initialize":
-        if raw.value(reply, "result", "protocolVersion") != LEGACY:
+        if raw_json.value(reply, "result", "protocolVersion") != LEGACY:
             return reply
         for path in _TASKS:
             where = ("result", "capabilities", "tasks", *path)
-            if raw.at(reply, *where) is None:
-                reply = raw.put(reply, where, {})
+            if raw_json.at(reply, *where) is None:
+                reply = raw_json.put(reply, where, {})
         return reply
     where = ("result", "capabilities", "extensions", TASKS_EXTENSION)
-    return reply if raw.at(reply, *where) is not None else raw.put(reply, where, {})
+    return reply if raw_json.at(reply, *where) is not None else raw_json.put(reply, where, {})
 
 
 def annotated(reply: bytes, holds: Callable[[str], bool]) -> bytes:
@@ -36,16 +36,16 @@ def annotated(reply: bytes, holds: Callable[[str], bool]) -> bytes:
 
     A tool whose server says more of it, or demands a task, keeps its server's word.
     """
-    tools = raw.elements(raw.at(reply, "result", "tools")) or []
+    tools = raw_json.elements(raw_json.at(reply, "result", "tools")) or []
     changed = [_annotated(tool, holds) for tool in tools]
     if all(new is old for new, old in zip(changed, tools, strict=True)):
         return reply
-    return raw.put(reply, ("result", "tools"), changed)
+    return raw_json.put(reply, ("result", "tools"), changed)
 
 
 def _annotated(tool: msgspec.Raw, holds: Callable[[str], bool]) -> msgspec.Raw:
-    name = raw.value(tool, "name")
-    support = raw.value(tool, "execution", "taskSupport")
+    name = raw_json.value(tool, "name")
+    support = raw_json.value(tool, "execution", "taskSupport")
     if support not in (None, "forbidden") or not isinstance(name, str) or not holds(name):
         return tool
-    return msgspec.Raw(raw.put(tool, ("execution", "taskSupport"), "optional"))
+    return msgspec.Raw(raw_json.put(tool, ("execution", "taskSupport"), "optional"))

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from thoughtgate_proxy.core.message import Id, Request
-from thoughtgate_proxy.mcp.event_stream import Splitter, data_of, event
+from thoughtgate_proxy.core.protocol.message import Id, Request
+from thoughtgate_proxy.mcp.sse import Splitter, data_of, event
 
 _LISTEN = "subscriptions/listen"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import orjson
 
-from thoughtgate_proxy.core import strict_json
-from thoughtgate_proxy.core.lookalike import KnownKeys, twins
-from thoughtgate_proxy.core.message import Id
-from thoughtgate_proxy.core.methods import LISTINGS
+from thoughtgate_proxy.core.protocol import strict_json
+from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins
+from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.core.protocol.methods import LISTINGS
 
 Shows = Callable[[str], bool]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from thoughtgate_proxy.core.binding import OUR_STATE
+from thoughtgate_proxy.core.policy.call_digest import OUR_STATE
 
 _LONGEST: Final = 1 << 20
 

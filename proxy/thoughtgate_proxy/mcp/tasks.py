@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from thoughtgate_proxy.core import message
 from thoughtgate_proxy.core.approval import Approval, Ending, State
-from thoughtgate_proxy.core.message import Id
-from thoughtgate_proxy.mcp import answers, raw, splice
-from thoughtgate_proxy.mcp.sentences import clock, iso
+from thoughtgate_proxy.core.protocol import message
+from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.mcp import answers, raw_json, rewrite
+from thoughtgate_proxy.mcp.approval_texts import clock, iso
 
 METHODS: Final = frozenset(
     {"tasks/get", "tasks/result", "tasks/cancel", "tasks/update", "tasks/list"}
@@ -105,9 +105,9 @@ def as_asking(task: Task) -> Task:
 
 def renamed(told: bytes, theirs: str, ours: str) -> bytes:
     """What a server tells of its task `theirs`, which the client knows as `ours`."""
-    if raw.value(told, "result", "taskId") != theirs:
+    if raw_json.value(told, "result", "taskId") != theirs:
         return told
-    return raw.put(told, ("result", "taskId"), ours)
+    return raw_json.put(told, ("result", "taskId"), ours)
 
 
 def _doing(approval: Approval) -> str:
@@ -121,10 +121,10 @@ def _doing(approval: Approval) -> str:
 
 
 def _outcome(response: bytes, *, modern: bool) -> tuple[Status, str]:
-    if raw.at(response, "error") is not None:
-        text = raw.value(response, "error", "message")
+    if raw_json.at(response, "error") is not None:
+        text = raw_json.value(response, "error", "message")
         return Status.FAILED, str(text or "the call ended with an error")
-    if raw.value(response, "result", "isError") is True:
+    if raw_json.value(response, "result", "isError") is True:
         # 2025-11-25 calls it failed, and SEP-2663 reserves that for JSON-RPC errors.
         said = "the tool answered with an error, or the call was not sent: see the result"
         return (Status.COMPLETED if modern else Status.FAILED), said
@@ -132,9 +132,9 @@ def _outcome(response: bytes, *, modern: bool) -> tuple[Status, str]:
 
 
 def _asked(response: bytes) -> bytes | None:
-    if not splice.asks_back(response):
+    if not rewrite.asks_back(response):
         return None
-    return raw.at(response, "result", "inputRequests") or b"{}"
+    return raw_json.at(response, "result", "inputRequests") or b"{}"
 
 
 def _updated(approval: Approval) -> float:
@@ -156,7 +156,7 @@ def told(task: Task, id: Id, *, modern: bool) -> bytes:
     if task.asked is not None:
         result["inputRequests"] = msgspec.Raw(task.asked)
     elif task.response is not None and task.status is not Status.CANCELLED:
-        held = raw.members(task.response) or {}
+        held = raw_json.members(task.response) or {}
         key = "error" if task.status is Status.FAILED else "result"
         if key in held:
             result[key] = held[key]
@@ -175,12 +175,12 @@ def acknowledged(id: Id) -> bytes:
 
 def listed(tasks: list[Task], id: Id, theirs: bytes) -> bytes:
     """The answer to `tasks/list` of 2025-11-25: ours, then those of the server's own answer."""
-    ours = [raw.encoded(_legacy(task)) for task in tasks]
-    others = raw.elements(raw.at(theirs, "result", "tasks"))
+    ours = [raw_json.encoded(_legacy(task)) for task in tasks]
+    others = raw_json.elements(raw_json.at(theirs, "result", "tasks"))
     if others is None:
         # A server that knows nothing of tasks; whatever else it says is its own affair.
         return _result(id, {"tasks": ours}) if _knows_no_tasks(theirs) else theirs
-    return raw.put(theirs, ("result", "tasks"), [*ours, *others])
+    return raw_json.put(theirs, ("result", "tasks"), [*ours, *others])
 
 
 def unknown(told: bytes, id: Id) -> bytes:
@@ -191,7 +191,7 @@ def unknown(told: bytes, id: Id) -> bytes:
 
 
 def _knows_no_tasks(told: bytes) -> bool:
-    return bool(raw.value(told, "error", "code") == message.METHOD_NOT_FOUND)
+    return bool(raw_json.value(told, "error", "code") == message.METHOD_NOT_FOUND)
 
 
 def _result(id: Id, result: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """What Prometheus reads on the admin port."""
 
-from thoughtgate_proxy.core.methods import KNOWN
+from thoughtgate_proxy.core.protocol.methods import KNOWN
 from thoughtgate_proxy.telemetry.series import Counter, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from traceback import extract_tb
 
 from thoughtgate_proxy.core.config.values import Kind
-from thoughtgate_proxy.core.decision import Decision, Outcome
-from thoughtgate_proxy.core.identity import Identity
-from thoughtgate_proxy.core.message import Request, Target
+from thoughtgate_proxy.core.policy.decision import Decision, Outcome
+from thoughtgate_proxy.core.policy.identity import Identity
+from thoughtgate_proxy.core.protocol.message import Request, Target
 from thoughtgate_proxy.telemetry.log import Level, Log, fields, prepared
 from thoughtgate_proxy.telemetry.metrics import Metrics, known_method
 from thoughtgate_proxy.telemetry.series import Count

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from thoughtgate_proxy.core.config.values import Kind
-from thoughtgate_proxy.core.policy import Judgement, PolicySet
+from thoughtgate_proxy.core.policy.cedar import Judgement, PolicySet
 from thoughtgate_proxy.telemetry.metrics import Metrics
 
 

@@ -11,10 +11,10 @@ from typing import cast
 
 import httptools
 
-from thoughtgate_proxy.core.remembered import LONGEST
-from thoughtgate_proxy.core.reply_head import ReplyHead, ReplyHeads
+from thoughtgate_proxy.core.bounded_cache import LONGEST
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.reply import ReplyBody, Taker, UpstreamReply
+from thoughtgate_proxy.upstream.response_body import ReplyBody, Taker, UpstreamReply
+from thoughtgate_proxy.upstream.response_head import ResponseHead, ResponseHeads
 
 # A server that names no Keep-Alive timeout may close after 5 s (Node's default).
 IDLE_SECONDS = 4.0
@@ -24,10 +24,12 @@ _TICK = 0.001
 _END = b"\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """Carries one exchange at a time, each with the same parser."""
 
-    def __init__(self, on_free: Callable[["Connection"], None], heads: ReplyHeads) -> None:
+    def __init__(
+        self, on_free: Callable[["UpstreamConnection"], None], heads: ResponseHeads
+    ) -> None:
         """`on_free` is called each time that the connection can take another request."""
         self._loop = asyncio.get_running_loop()
         self._on_free, self._heads = on_free, heads
@@ -44,7 +46,7 @@ class Connection(asyncio.Protocol):
         # Of the exchange under way, as far as its reply has been read.
         self._lines: list[tuple[bytes, bytes]] = []
         self._header_bytes = 0
-        self._head: ReplyHead | None = None
+        self._head: ResponseHead | None = None
         self._pieces: list[bytes] = []
         self._done = self._surplus = self._keep_alive = False
         self._fresh = False
@@ -209,7 +211,7 @@ class Connection(asyncio.Protocol):
         if taker is not None:
             taker.replied(UpstreamReply(head, body))
 
-    def _free(self, head: ReplyHead, *, server_waits: bool = False) -> None:
+    def _free(self, head: ResponseHead, *, server_waits: bool = False) -> None:
         """The reply is whole: keep the connection if it is fit for another request."""
         self._busy, self._body = False, None
         idle = IDLE_SECONDS

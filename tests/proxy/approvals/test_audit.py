@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.awaiting import run, within
-from tests.proxy.approvals.desks import WORKFLOW, Carrier, a_call, world
-from thoughtgate_proxy.core.approval import State, Verdict
+from tests.harness.approval_service import WORKFLOW, Carrier, a_call, world
+from tests.harness.wait import run, within
+from thoughtgate_proxy.core.approval import State, VoteValue
 
 
 @run
@@ -38,7 +38,7 @@ async def test_a_rejections_reason_is_on_record(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         opened = await w.open()
         await w.asked()
-        await w.page.say(opened.id, Verdict.REJECT, reason="no\u202e!")
+        await w.page.say(opened.id, VoteValue.REJECT, reason="no\u202e!")
         last = (await w.audit())[-1]
         assert (last["step"], last["from"], last["ending"]) == ("rejected", "pending", "rejected")
         assert last["reason"] == "no\u202e!"
@@ -70,7 +70,7 @@ async def test_arguments_are_shown_as_the_configuration_says(
 @run
 async def test_what_happens_is_counted(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        for number, verdict in enumerate((Verdict.APPROVE, Verdict.REJECT)):
+        for number, verdict in enumerate((VoteValue.APPROVE, VoteValue.REJECT)):
             opened = await w.open(a_call(n=number))
             await w.asked(number + 1)
             w.clock.move(10)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.awaiting import soon, within
-from tests.fakes.mcp_server import Peer, Received
+from tests.harness.mcp_server import Peer, Received
+from tests.harness.proxy_process import Proxy, fronted
+from tests.harness.wait import soon, within
+from tests.harness.wire import Cut, Reply, Wire, call, connected, get, post
 from tests.proxy.long.mixture import NOTE
-from tests.proxy.running import Proxy, fronted
-from tests.proxy.wire import Cut, Reply, Wire, call, connected, get, post
 
 KINDS = ("unanswered", "answered in part", "stream", "listening")
 GRACE = 6

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tests.awaiting import soon
-from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, dumps, polite
-from tests.proxy.running import Line, Proxy
-from tests.proxy.wire import Cut, Wire, call, connected, post
+from tests.harness.mcp_server import FakeMcpServer, Peer, Received, dumps, polite
+from tests.harness.proxy_process import Line, Proxy
+from tests.harness.wait import soon
+from tests.harness.wire import Cut, Wire, call, connected, post
 
 NOTE = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
 SOURCE = ", timeouts: {response: 3s}"

@@ -12,12 +12,12 @@ from statistics import median
 
 import uvloop
 
-from tests.awaiting import within
-from tests.fakes.mcp_server import FakeMcpServer
+from tests.harness.mcp_server import FakeMcpServer
+from tests.harness.process_size import TASKS, descriptors, resident, tasks
+from tests.harness.proxy_process import RULES, config, started
+from tests.harness.wait import within
 from tests.proxy.long.mixture import SOURCE, Arrived, Logged, Sent, mixed, script
 from tests.proxy.long.tally import COUNTING, MIB, RELEASE_SECONDS, all_agree
-from tests.proxy.process_size import TASKS, descriptors, resident, tasks
-from tests.proxy.running import RULES, config, started
 
 _AT_ONCE = 100
 _ROUND = 2_000

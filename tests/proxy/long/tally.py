@@ -4,11 +4,11 @@ import sys
 import time
 from pathlib import Path
 
-from tests.awaiting import within
-from tests.fakes.mcp_server import FakeMcpServer
+from tests.harness.mcp_server import FakeMcpServer
+from tests.harness.process_size import TASKS, descriptors, resident, tasks
+from tests.harness.proxy_process import RULES, Proxy, config, started
+from tests.harness.wait import within
 from tests.proxy.long.mixture import SOURCE, Arrived, Logged, Sent, mixed, script
-from tests.proxy.process_size import TASKS, descriptors, resident, tasks
-from tests.proxy.running import RULES, Proxy, config, started
 
 COUNTING = (sys.executable, "-m", "tests.proxy.long.task_counting")
 MIB = 1 << 20

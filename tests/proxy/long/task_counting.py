@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from thoughtgate_proxy import cli
+from thoughtgate_proxy.cli import main
 
 
 def _tell(*_: object) -> None:
@@ -21,4 +21,4 @@ def _tell(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _tell)
-    sys.exit(cli.main())
+    sys.exit(main.main())

@@ -1,4 +1,4 @@
-"""What `tests/proxy/test_app.py` tries of draining, with many at once."""
+"""What `tests/proxy/app/test_process.py` tries of draining, with many at once."""
 
 from pathlib import Path
 

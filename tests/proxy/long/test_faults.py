@@ -1,4 +1,4 @@
-"""What `tests/proxy/test_faults.py` tries, for long enough to see a slow leak."""
+"""What `tests/proxy/app/test_process_faults.py` tries, for long enough to see a slow leak."""
 
 from pathlib import Path
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.awaiting import run
-from tests.proxy.process_size import resident
-from tests.proxy.running import Proxy, fronted
-from tests.proxy.wire import Wire, call, connected, post
+from tests.harness.process_size import resident
+from tests.harness.proxy_process import Proxy, fronted
+from tests.harness.wait import run
+from tests.harness.wire import Wire, call, connected, post
 
 COUNT = 1000
 WARMED = 20

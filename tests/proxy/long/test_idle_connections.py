@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.awaiting import within
+from tests.harness.process_size import allow_descriptors, descriptors, resident
+from tests.harness.proxy_process import Proxy, fronted
+from tests.harness.wait import within
+from tests.harness.wire import Wire, ask, call, post
 from tests.proxy.long.tally import MIB
-from tests.proxy.process_size import allow_descriptors, descriptors, resident
-from tests.proxy.running import Proxy, fronted
-from tests.proxy.wire import Wire, ask, call, post
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.fakes.mcp_server import Peer, Received
+from tests.harness.mcp_server import Peer, Received
+from tests.harness.process_size import resident
+from tests.harness.proxy_process import fronted
+from tests.harness.wire import ask, call, connected, post
 from tests.proxy.long.tally import MIB
-from tests.proxy.process_size import resident
-from tests.proxy.running import fronted
-from tests.proxy.wire import ask, call, connected, post
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 

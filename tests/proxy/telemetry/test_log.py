@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.awaiting import run, within
+from tests.harness.wait import run, within
 from thoughtgate_proxy.telemetry.log import Level, Log
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 7_000, UTC).timestamp()

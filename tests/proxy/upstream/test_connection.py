@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.awaiting import run, within
-from tests.fakes.mcp_server import FakeMcpServer, Peer, Received, Script, polite
-from tests.proxy.running import RULES, Proxy, World, config, fronted, started, world
-from tests.proxy.wire import Reply, ask, call, connected, post
+from tests.harness.mcp_server import FakeMcpServer, Peer, Received, Script, polite
+from tests.harness.proxy_process import RULES, Proxy, World, config, fronted, started, world
+from tests.harness.wait import run, within
+from tests.harness.wire import Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.headers import Heads
-from thoughtgate_proxy.core.http import HttpRequest
-from thoughtgate_proxy.core.permit import Permit
-from thoughtgate_proxy.core.reply_head import ReplyHeads
-from thoughtgate_proxy.upstream import client, connection
+from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.protocol.headers import Heads
+from thoughtgate_proxy.core.protocol.http import HttpRequest
+from thoughtgate_proxy.upstream import connection, pool
 from thoughtgate_proxy.upstream.errors import UpstreamError
-from thoughtgate_proxy.upstream.reply import UpstreamReply
+from thoughtgate_proxy.upstream.response_body import UpstreamReply
+from thoughtgate_proxy.upstream.response_head import ResponseHeads
 
 BODY = b'{"jsonrpc":"2.0","id":1,"result":{}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -168,7 +168,7 @@ def test_a_connection_that_the_server_closed_while_idle_is_not_used(gate: World)
     gate.run(test)
 
 
-Pair = tuple[connection.Connection, socket.socket, list[connection.Connection]]
+Pair = tuple[connection.UpstreamConnection, socket.socket, list[connection.UpstreamConnection]]
 
 
 @asynccontextmanager
@@ -177,10 +177,11 @@ async def one_connection() -> AsyncIterator[Pair]:
 
     The server's end is a plain socket, so that the loop cannot have seen what it did.
     """
-    freed: list[connection.Connection] = []
+    freed: list[connection.UpstreamConnection] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _, ours = await asyncio.get_running_loop().create_connection(
-            lambda: connection.Connection(freed.append, ReplyHeads()), *listener.getsockname()
+            lambda: connection.UpstreamConnection(freed.append, ResponseHeads()),
+            *listener.getsockname(),
         )
         theirs, _ = listener.accept()
     with theirs:
@@ -278,14 +279,14 @@ def test_a_connection_that_its_server_is_about_to_close_is_closed_by_us(said: st
 def test_a_connection_idle_for_long_is_closed_by_us(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (connection, client):
+    for module in (connection, pool):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.1)
 
     @run
     async def test() -> None:
         async with FakeMcpServer() as server:
             source = Source(id="up", url=server.url)
-            upstream = client.Upstream(source, tmp_path, {})
+            upstream = pool.UpstreamPool(source, tmp_path, {})
             body = call("get_user")
             head = Heads(loopback_only=True).of(HttpRequest("POST", "/", []))
             asking = Asking()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.awaiting import run, soon, within
-from tests.fakes.authority import Authority
-from tests.fakes.forward_proxy import FakeForwardProxy
-from tests.fakes.mcp_server import FakeMcpServer
-from tests.proxy.running import RULES, Proxy, config, started
-from tests.proxy.wire import ask, call, post
+from tests.harness.authority import Authority
+from tests.harness.forward_proxy import FakeForwardProxy
+from tests.harness.mcp_server import FakeMcpServer
+from tests.harness.proxy_process import RULES, Proxy, config, started
+from tests.harness.wait import run, soon, within
+from tests.harness.wire import ask, call, post
 from thoughtgate_proxy.upstream.forward_proxy import (
     ForwardProxy,
     ProxyWrong,

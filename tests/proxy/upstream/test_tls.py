@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.awaiting import run, within
-from tests.fakes.authority import Authority
-from tests.fakes.mcp_server import FakeMcpServer
-from tests.proxy.running import RULES, Proxy, config, started
-from tests.proxy.wire import ask, call, post
+from tests.harness.authority import Authority
+from tests.harness.mcp_server import FakeMcpServer
+from tests.harness.proxy_process import RULES, Proxy, config, started
+from tests.harness.wait import run, within
+from tests.harness.wire import ask, call, post
 
 HOST = "127.0.0.1"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from thoughtgate_proxy.core import lazily
-from thoughtgate_proxy.core.config.cedar_scope import ANY, Part, Uid, part
+from thoughtgate_proxy.core import lazy_import
+from thoughtgate_proxy.core.config.cedar_scope import ANY, ScopePart, Uid, part
 from thoughtgate_proxy.core.config.cedar_text import (
     Statement,
     culprit,
@@ -18,7 +18,7 @@ from thoughtgate_proxy.core.config.cedar_text import (
 from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
 
 # Several megabytes and a tenth of the start, for nothing where there are no policies.
-cedarpy = lazily.loaded("cedarpy")
+cedarpy = lazy_import.loaded("cedarpy")
 
 ACTIONS: Final = ("Forward", "Approve")
 """What the gate asks Cedar; a policy about any other action would never apply."""
@@ -57,8 +57,8 @@ class CedarPolicy:
     text: str
     file: str
     line: int
-    principal: Part = ANY
-    action: Part = ANY
+    principal: ScopePart = ANY
+    action: ScopePart = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ def load_policies(
 class _Head:
     """A policy's scope, and its `@id` if it has one that says something."""
 
-    principal: Part
-    action: Part
-    resource: Part
+    principal: ScopePart
+    action: ScopePart
+    resource: ScopePart
     name: str | None
 
 

@@ -9,7 +9,7 @@ Uid = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ScopePart:
     """`principal`, `action` or `resource` of a scope; all None: anything.
 
     `kind` is the type after `is`; `exactly` the entity after `==`; `within` those after `in`.
@@ -36,21 +36,21 @@ class Part:
         yield from self.within or ()
 
 
-ANY = Part()
+ANY = ScopePart()
 
 
-def part(said: Mapping[str, Any]) -> Part:
+def part(said: Mapping[str, Any]) -> ScopePart:
     """Read Cedar's JSON form (docs.cedarpolicy.com, "JSON policy format"). Raises `ValueError`."""
     match said["op"]:
         case "All":
             return ANY
         case "==":
-            return Part(exactly=_uid(said["entity"]))
+            return ScopePart(exactly=_uid(said["entity"]))
         case "in":
-            return Part(within=_within(said))
+            return ScopePart(within=_within(said))
         case "is":
             within = _within(said["in"]) if "in" in said else None
-            return Part(kind=said["entity_type"], within=within)
+            return ScopePart(kind=said["entity_type"], within=within)
     raise ValueError(f"a scope has the operator `{said['op']}`, which is not known here")
 
 

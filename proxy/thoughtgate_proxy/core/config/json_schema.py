@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from thoughtgate_proxy.core.config.scalars import READERS, Reader, written_duration
+from thoughtgate_proxy.core.config.scalars import READERS, ScalarReader, written_duration
 from thoughtgate_proxy.core.config.schema_clauses import CLAUSES
 from thoughtgate_proxy.core.config.values import Config
 
@@ -40,7 +40,7 @@ _BOOLEAN: Final[Schema] = {
 
 def json_schema() -> Schema:
     """The schema of `values.Config`, in plain dicts and lists."""
-    walk = _Walk()
+    walk = _SchemaWalk()
     whole = walk.struct(Config)
     return {
         "$schema": DIALECT,
@@ -50,7 +50,7 @@ def json_schema() -> Schema:
     }
 
 
-class _Walk:
+class _SchemaWalk:
     """Definitions are made where they are first met, and referred to by name."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class _Walk:
         return schema | said
 
     def _reader(self, name: str) -> Schema:
-        reader: Reader = READERS[name]
+        reader: ScalarReader = READERS[name]
         plain = {"not": {"pattern": _VARIABLES}}
         readable = {"type": "string", "pattern": f"^(?:{reader.pattern})$", **plain}
         return self._define(name, {"description": reader.about, **_or_variables(readable)})

@@ -234,7 +234,7 @@ def mention(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ScalarReader:
     """A reader, and the pattern that every text it reads matches as a whole (and few others)."""
 
     read: Callable[[str], object]
@@ -247,18 +247,18 @@ class Reader:
 
 
 READERS: Final = {
-    "id": Reader(identifier, _ID),
-    "url": Reader(url, _URL),
-    "glob": Reader(glob, _GLOB),
-    "method": Reader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
-    "header name": Reader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),
-    "header value": Reader(header_value, _HEADER_VALUE),
-    "variable": Reader(variable, _VARIABLE),
-    "path": Reader(path, f"{_SHOWN}+"),
-    "field path": Reader(field_path, rf"(?!\.)(?![\s\S]*\.(?:\.|$)){_SHOWN}+"),
-    "name": Reader(name, _TRIMMED),
-    "channel": Reader(channel, _CHANNEL),
-    "mention": Reader(mention, _MENTION),
-    "duration": Reader(duration, f"{_ISO_8601}|{_DURATION}"),
-    "rate": Reader(rate, _RATE),
+    "id": ScalarReader(identifier, _ID),
+    "url": ScalarReader(url, _URL),
+    "glob": ScalarReader(glob, _GLOB),
+    "method": ScalarReader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
+    "header name": ScalarReader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),
+    "header value": ScalarReader(header_value, _HEADER_VALUE),
+    "variable": ScalarReader(variable, _VARIABLE),
+    "path": ScalarReader(path, f"{_SHOWN}+"),
+    "field path": ScalarReader(field_path, rf"(?!\.)(?![\s\S]*\.(?:\.|$)){_SHOWN}+"),
+    "name": ScalarReader(name, _TRIMMED),
+    "channel": ScalarReader(channel, _CHANNEL),
+    "mention": ScalarReader(mention, _MENTION),
+    "duration": ScalarReader(duration, f"{_ISO_8601}|{_DURATION}"),
+    "rate": ScalarReader(rate, _RATE),
 }

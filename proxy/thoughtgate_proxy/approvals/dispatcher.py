@@ -1,0 +1,211 @@
+"""Sends an approved call, once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from thoughtgate_proxy.approvals.audit import AuditLog
+from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
+from thoughtgate_proxy.approvals.clock import Clock
+from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.policy.decision import Decision, Gate
+from thoughtgate_proxy.core.policy.decision import Outcome as Decided
+from thoughtgate_proxy.core.policy.engine import PolicyEngine
+from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.protocol import message
+from thoughtgate_proxy.core.protocol.http import ReplyCut
+from thoughtgate_proxy.core.protocol.message import Malformed, Request
+from thoughtgate_proxy.telemetry.log import Level
+from thoughtgate_proxy.upstream.errors import UpstreamError
+
+Send = Callable[[Permit], Awaitable[bytes | None]]
+"""Sends an approved call, once, with the headers of the request that carries it.
+
+It gives the server's JSON-RPC response as the client shall have it (an error event made of a
+non-2xx reply counts as one), with the id of the call's own body; None if it is too long to be kept.
+It raises `UpstreamError` (`sent` tells whether a byte was written) or `ReplyCut`. It runs in a task
+of the desk's own, which goes on when the client has left: so it must not raise when only the
+*client's* side breaks, but read the reply to its end.
+"""
+
+# A disk that fails for a moment must not make an unknown outcome of a known one.
+_WRITE_AGAIN_SECONDS = (0.05, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchOutcome:
+    """What became of a call.
+
+    `approval.state` says it: DONE (with `result`, None if it was too long to be kept), UNKNOWN,
+    REJECTED, EXPIRED, CANCELLED (`approval.ending` and `.reason` say why), or APPROVED: no byte
+    could be sent, `not_sent` says why in one line, and the approval counts until `valid_until`.
+    `shared`: somebody else's request carried the call, and this is its result (with the id of the
+    request whose body was sent).
+    """
+
+    approval: Approval
+    result: bytes | None = None
+    shared: bool = False
+    not_sent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why an approval does not count under the configuration in force."""
+
+    ending: Ending
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """What the gates say of a held call now: it may go to `source` once it is approved."""
+
+    source: Source
+    decisions: tuple[Decision, ...]
+
+
+def reconsidered(approval: Approval, gate: PolicyEngine, now: float) -> Clearance | Denial:
+    """Ask the gates again of a call that was held; `now` is monotonic. Their denial wins."""
+    call, limits = approval.call, gate.config.limits
+    source = next((s for s in gate.config.enabled_sources if s.id == call.source), None)
+    if source is None:
+        said = f"its server `{call.source}` is not in the configuration any more"
+        return Denial(Ending.RECONFIGURED, said)
+    try:
+        read = message.read(call.body, max_batch=limits.batch, max_depth=limits.json_depth)
+    except Malformed as error:
+        return Denial(Ending.RULED_OUT, error.reason)
+    if not isinstance(read, Request):
+        return Denial(Ending.RULED_OUT, "it is no request")
+    decisions = gate.judge(source, read, now, again=True)
+    for decision in decisions:
+        if decision.goes_on:
+            continue
+        if decision.outcome is not Decided.HOLD:
+            frozen = decision.gate is Gate.FREEZE
+            return Denial(Ending.FROZEN if frozen else Ending.RULED_OUT, decision.reason)
+        name = approval.asked.workflow
+        workflow = gate.config.approval.get(name)
+        if decision.workflow != name or workflow is None:
+            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` decides on it no more")
+        if workflow.adapter is not approval.asked.adapter:
+            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` now asks elsewhere")
+        if approval.state is State.APPROVED and len(approval.approvers) < workflow.required:
+            said = f"the workflow `{name}` now requires {workflow.required} approvers"
+            return Denial(Ending.RECONFIGURED, said)
+    return Clearance(source, decisions)
+
+
+class Dispatcher:
+    """Makes of each approval at most one request to its server."""
+
+    def __init__(
+        self,
+        book: ApprovalRegistry,
+        clock: Clock,
+        audit: AuditLog,
+        gate: Callable[[], PolicyEngine],
+    ) -> None:
+        self._book, self._clock, self._audit, self._gate = book, clock, audit, gate
+        self._under_way: dict[str, asyncio.Task[DispatchOutcome]] = {}
+
+    async def dispatch(self, id: str, send: Send) -> DispatchOutcome:
+        """Send `id`, which is APPROVED, or wait for whoever does."""
+        task, shared = self._under_way.get(id), True
+        if task is None:
+            shared = False
+            task = asyncio.get_running_loop().create_task(self._carry(id, send))
+            self._under_way[id] = task
+            task.add_done_callback(lambda _: self._under_way.pop(id, None))
+        outcome = await asyncio.shield(task)
+        return replace(outcome, shared=shared)
+
+    async def finished(self, seconds: float) -> None:
+        """Wait for what is being sent, so long at most; what is cut off is UNKNOWN."""
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()), timeout=seconds)
+
+    async def _carry(self, id: str, send: Send) -> DispatchOutcome:
+        try:
+            return await self._checked(id, send)
+        except NoSuchTransition:  # a rejection, or its end, came first
+            return DispatchOutcome(self._book.get(id))
+        except StoreUnavailable as error:
+            # Nothing is sent that is not on disk as being sent.
+            return DispatchOutcome(self._book.get(id), not_sent=str(error))
+
+    async def _checked(self, id: str, send: Send) -> DispatchOutcome:
+        approval = self._book.get(id)
+        if (approval.valid_until or 0.0) <= self._clock.now():
+            return DispatchOutcome(
+                await self._book.step(id, Transition.EXPIRE, ending=Ending.NOT_USED)
+            )
+        gate, monotonic = self._gate(), asyncio.get_running_loop().time
+        answer = reconsidered(approval, gate, monotonic())
+        if isinstance(answer, Denial):
+            return await self._refused(id, answer)
+        sending = await self._book.step(id, Transition.SEND)
+        if self._gate() is not gate:  # a reload came in between
+            gate = self._gate()
+            answer = reconsidered(approval, gate, monotonic())
+            if isinstance(answer, Denial):
+                await self._book.step(id, Transition.NOT_SENT)
+                return await self._refused(id, answer)
+        try:
+            permit = gate.permit_approved(answer.source, sending, answer.decisions)
+        except ValueError as error:
+            self._audit.record.broken(sending.asked.correlation, error)
+            await self._book.step(id, Transition.NOT_SENT)
+            said = "what is on disk is not the call that was approved"
+            return await self._refused(id, Denial(Ending.RULED_OUT, said))
+        try:
+            result = await send(permit)
+        except UpstreamError as error:
+            if not error.sent:
+                return DispatchOutcome(
+                    await self._written(sending, Transition.NOT_SENT), not_sent=str(error)
+                )
+            return await self._cut(sending, str(error))
+        except ReplyCut as error:
+            return await self._cut(sending, str(error) or "the reply was cut short")
+        except Exception as error:  # noqa: BLE001  whatever it was, nobody may send it again
+            self._audit.record.broken(sending.asked.correlation, error)
+            return await self._cut(sending, "ThoughtGate failed while sending it")
+        done = await self._written(sending, Transition.FINISH, result=result, ending=Ending.DONE)
+        return DispatchOutcome(done, result)
+
+    async def _refused(self, id: str, no: Denial) -> DispatchOutcome:
+        return DispatchOutcome(
+            await self._book.step(id, Transition.CANCEL, ending=no.ending, reason=no.reason)
+        )
+
+    async def _cut(self, sending: Approval, reason: str) -> DispatchOutcome:
+        return DispatchOutcome(
+            await self._written(sending, Transition.CUT, ending=Ending.UNKNOWN, reason=reason)
+        )
+
+    async def _written(self, sending: Approval, step: Transition, **changes: Any) -> Approval:
+        """Write down how the sending ended; in memory alone if the disk will not have it.
+
+        After a restart such a call is UNKNOWN, as the disk still says that it is being sent.
+        """
+        for seconds in (*_WRITE_AGAIN_SECONDS, None):
+            try:
+                return await self._book.step(sending.id, step, **changes)
+            except StoreUnavailable as error:
+                changes.pop("result", None)  # which may be what there is no room for
+                if seconds is None:
+                    self._audit.record.log.event(
+                        "the end of an approved call could not be written down", Level.ERROR,
+                        approval=sending.id, reason=str(error),
+                    )  # fmt: skip
+                    break
+                await asyncio.sleep(seconds)
+        if step is Transition.NOT_SENT:
+            # The disk says `sending`, so it could never be sent by us.
+            step, changes = Transition.CUT, {"ending": Ending.UNKNOWN, "reason": "nothing was sent"}
+        return self._book.assume(sending, step, **changes)

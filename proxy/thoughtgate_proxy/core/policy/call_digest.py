@@ -1,0 +1,98 @@
+"""The digest that binds an approval to one exact call of one caller.
+
+White space and the order of keys do not matter to it, every value does. A number is its own text:
+RFC 8785 would make doubles of numbers, and one call of 9007199254740993 and 9007199254740992.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from thoughtgate_proxy.core.protocol import strict_json
+from thoughtgate_proxy.core.protocol.strict_json import NumberText
+
+OUR_STATE = "tg1."
+"""What each `requestState` of our own making begins with."""
+
+_VERSION = b"thoughtgate exact call 1"
+# What a client may write anew each time that it sends the same call.
+_UNBOUND_META = (
+    "progressToken",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "io.modelcontextprotocol/clientInfo",
+)
+
+
+def credential(authorization: str | None) -> str:
+    """What is kept of a request's `Authorization`: its SHA-256 in hex, "" where it had none."""
+    return "" if authorization is None else hashlib.sha256(_bytes(authorization)).hexdigest()
+
+
+def digest(*, principal: str, source: str, target: str, body: bytes, credential: str) -> str:
+    """The digest (SHA-256, in hex) of the JSON-RPC request `body`.
+
+    Bound are `principal`, `source`, the HTTP request `target`, the method, what `bound_params`
+    leaves of the params, and the `credential`. Raises `UnreadableJSON`, and `ValueError` if `body`
+    is no request.
+    """
+    message = strict_json.as_written(body)
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        raise ValueError("the body is no JSON-RPC request")  # noqa: TRY004  a value from outside
+    digest = hashlib.sha256()
+    for field in (
+        _VERSION,
+        _bytes(principal),
+        _bytes(source),
+        _bytes(target),
+        _bytes(message["method"]),
+        canonical(bound_params(message)),
+        _bytes(credential),
+    ):
+        # With its length before it, no byte can be moved from one field to the next.
+        digest.update(len(field).to_bytes(8, "big"))
+        digest.update(field)
+    return digest.hexdigest()
+
+
+def bound_params(message: dict[str, Any]) -> dict[str, Any]:
+    """The params of a request without what may differ from one sending to the next.
+
+    Left out are the progress token, the trace context and `clientInfo` in `_meta` (and a `_meta`
+    that holds nothing else), and a `requestState` of our own.
+    """
+    params = dict(message.get("params") or {})
+    meta = params.get("_meta")
+    if meta is None or isinstance(meta, dict):
+        kept = {key: value for key, value in (meta or {}).items() if key not in _UNBOUND_META}
+        params.pop("_meta", None)
+        if kept:
+            params["_meta"] = kept
+    state = params.get("requestState")
+    if isinstance(state, str) and state.startswith(OUR_STATE):
+        del params["requestState"]
+    return params
+
+
+def canonical(value: Any) -> bytes:
+    """One text for each value that `strict_json.as_written` gives: keys sorted, no white space."""
+    return _canonical(value).encode("ascii")
+
+
+def _canonical(value: Any) -> str:
+    match value:
+        case NumberText(number):
+            return number
+        case dict():
+            members = (f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value))
+            return f"{{{','.join(members)}}}"
+        case list():
+            return f"[{','.join(map(_canonical, value))}]"
+        case _:
+            return json.dumps(value)
+
+
+def _bytes(text: str) -> bytes:
+    # A header's bytes that are no UTF-8 are lone surrogates here.
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,138 @@
+"""Gate 3: Cedar, with the pod's identity as the principal."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from thoughtgate_proxy.core import lazy_import
+from thoughtgate_proxy.core.config.cedar import CedarPolicies
+from thoughtgate_proxy.core.config.values import Kind
+from thoughtgate_proxy.core.policy import cedar_values
+from thoughtgate_proxy.core.policy.identity import Identity
+
+cedarpy = lazy_import.loaded("cedarpy")
+
+
+class Answer(StrEnum):
+    """What the policies say of a call."""
+
+    FORWARD = "forward"
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Cedar's answer, the policies that determined it, and the errors, each in one line."""
+
+    answer: Answer
+    policies: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+_RESOURCE_TYPES = {Kind.TOOL: "Tool", Kind.PROMPT: "Prompt", Kind.RESOURCE: "Resource"}
+_POSITIONAL = re.compile(r"\bpolicy\d+\b")
+_LONGEST_ERROR = 300
+# From these words on, Cedar may quote the arguments, which logs must not hold.
+_QUOTING = re.compile(r"(integer overflow|extension function|the tag|entity `Json::).*", re.DOTALL)
+
+
+class PolicySet:
+    """A set of policies for one principal, parsed once.
+
+    The principal is fixed, so each action has a set of its own: the policies that can be about it.
+    """
+
+    def __init__(self, policies: CedarPolicies, identity: Identity) -> None:
+        self._principal = {"type": "Agent", "id": identity.agent}
+        above = frozenset((parent["type"], parent["id"]) for parent in _parents(identity))
+        self._asked = []
+        for action, answer in (("Forward", Answer.FORWARD), ("Approve", Answer.APPROVE)):
+            some = policies.concerning(("Agent", identity.agent), above, ("Action", action))
+            together = cedarpy.PolicySet.from_str(some.text)
+            if len(together) != len(some.policies):
+                raise ValueError("the Cedar policies run together")
+            self._asked.append((action, answer, some, together))
+        self._base = cedarpy.Entities.from_json_str(orjson.dumps(_entities(identity)).decode())
+
+    def judge(
+        self, kind: Kind, source: str, method: str, name: str, arguments: Mapping[str, Any]
+    ) -> Judgement:
+        """Ask for `Forward`, then for `Approve`; whatever is not clearly allowed is denied."""
+        try:
+            values = cedar_values.translated(dict(arguments))
+        except cedar_values.Untranslatable as error:
+            return Judgement(Answer.DENY, errors=(str(error),))
+        resource = {"type": _RESOURCE_TYPES[kind], "id": f"{source}/{name}"}
+        entity = {
+            "uid": resource,
+            "attrs": {
+                "source": source,
+                "method": method,
+                "tool_name": name,
+                "arguments": values,
+            },
+            "parents": [],
+        }
+        try:
+            entities = self._base.with_added_json_str(orjson.dumps([entity]).decode())
+        except (ValueError, TypeError):
+            # Cedar's own words would quote the arguments, which logs must not hold.
+            return Judgement(Answer.DENY, errors=("cedar cannot read these arguments",))
+        forbidding: tuple[str, ...] = ()
+        for action, answer, policies, together in self._asked:
+            if not policies.policies:
+                continue
+            result = cedarpy.is_authorized(
+                {
+                    "principal": self._principal,
+                    "action": {"type": "Action", "id": action},
+                    "resource": resource,
+                    "context": {},
+                },
+                together,
+                entities,
+            )
+            reasons = tuple(map(policies.named, result.diagnostics.reasons))
+            errors = tuple(_error(policies, said) for said in result.diagnostics.errors)
+            if result.decision not in (cedarpy.Decision.Allow, cedarpy.Decision.Deny):
+                return Judgement(Answer.DENY, errors=("cedar came to no decision",))
+            if errors:
+                return Judgement(Answer.DENY, reasons, errors)
+            if result.decision is cedarpy.Decision.Allow:
+                return Judgement(answer, reasons)
+            forbidding += tuple(reason for reason in reasons if reason not in forbidding)
+        return Judgement(Answer.DENY, forbidding)
+
+
+def _error(policies: CedarPolicies, said: str) -> str:
+    """Cedar's error in one line, with the names that the files give the policies."""
+    safe = _QUOTING.sub(r"\1 …", said)
+    named = _POSITIONAL.sub(lambda match: policies.named(match[0]), safe)
+    return " ".join(named.split())[:_LONGEST_ERROR]
+
+
+def _parents(identity: Identity) -> list[dict[str, str]]:
+    parents = []
+    if identity.team:
+        parents.append({"type": "Team", "id": identity.team})
+    if identity.namespace:
+        parents.append({"type": "Namespace", "id": identity.namespace})
+    return parents
+
+
+def _entities(identity: Identity) -> list[dict[str, Any]]:
+    parents = _parents(identity)
+    attributes: dict[str, Any] = {"labels": dict(identity.labels)}
+    if identity.namespace:
+        attributes["namespace"] = identity.namespace
+    if identity.pod:
+        attributes["pod"] = identity.pod
+    return [
+        {"uid": {"type": "Agent", "id": identity.agent}, "attrs": attributes, "parents": parents},
+        *({"uid": parent, "attrs": {}, "parents": []} for parent in parents),
+    ]

@@ -1,0 +1,235 @@
+"""The gates, in their order: what may be sent, and the permits to send it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, assert_never
+
+from thoughtgate_proxy.core.approval import Approval, State
+from thoughtgate_proxy.core.config.values import Action, Config, Kind, Mode, Source
+from thoughtgate_proxy.core.policy import call_digest
+from thoughtgate_proxy.core.policy.cedar import Answer, Judgement
+from thoughtgate_proxy.core.policy.decision import Decision, Gate, Outcome
+from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.policy.rate_limit import RateLimiter
+from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
+from thoughtgate_proxy.core.policy.visibility import Visibility
+from thoughtgate_proxy.core.protocol.message import Request, Target
+from thoughtgate_proxy.core.protocol.uri import readings
+
+
+class Policies(Protocol):
+    """Gate 3, as `core.policy.PolicySet` has it; whoever measures it stands in between."""
+
+    def judge(
+        self, kind: Kind, source: str, method: str, name: str, arguments: Mapping[str, Any]
+    ) -> Judgement:
+        """What the policies say of a call."""
+
+
+class PolicyEngine:
+    """One configuration in force, for one principal. Replaced whole when either changes."""
+
+    def __init__(self, config: Config, digest: str, policies: Policies | None) -> None:
+        self.config, self.digest = config, digest
+        self._policies = policies
+        self._observe = config.governance.mode is Mode.OBSERVE
+        self._visibility = {s.id: Visibility(s.expose) for s in config.enabled_sources}
+        self._rules = {s.id: Rules(config.governance, s.id) for s in config.enabled_sources}
+        self._limiter = RateLimiter()
+        self._standing: dict[int | None, Decision] = {}
+
+    def visibility(self, source: Source) -> Visibility:
+        """Which tools of `source` the agent may see."""
+        return self._visibility[source.id]
+
+    def judge(
+        self, source: Source, request: Request, now: float, *, again: bool = False
+    ) -> tuple[Decision, ...]:
+        """Judge each target of a gated request; `now` is monotonic, in seconds.
+
+        `again`: it was judged before and has been waiting since, so no limit counts it anew.
+        """
+        # No other method has arguments; what stands there is no ground for a decision.
+        has_arguments = request.method in ("tools/call", "prompts/get")
+        arguments = (request.params.get("arguments") if has_arguments else None) or {}
+        judged = [
+            self._judge(source, request.method, target, arguments, now, again)
+            for target in request.targets
+        ]
+        return tuple(judged)
+
+    def may_hold(self, source: Source, kind: Kind, name: str) -> bool:
+        """Whether a human may have to decide on a call of `name`, with some arguments or others."""
+        applied = self._rules[source.id].apply(kind, name)
+        if self._observe or isinstance(applied, Conflict):
+            return False
+        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
+        return workflow is not None and applied.action in (Action.APPROVE, Action.POLICY)
+
+    def permit(
+        self,
+        source: Source,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        decisions: Iterable[Decision] = (),
+    ) -> Permit:
+        """Leave to send what every one of `decisions` lets go on; raises `ValueError` otherwise."""
+        return Permit(source, method, target, body, tuple(decisions))
+
+    def permit_approved(
+        self, source: Source, approval: Approval, decisions: Iterable[Decision]
+    ) -> Permit:
+        """Leave to send an approved call, `decisions` being what the gates say of it now.
+
+        `approval` is the evidence: it is being sent, as many approved as must, and its bytes are
+        those that its digest was made of. Raises `ValueError` otherwise, and if any decision is
+        neither to let it go on nor to hold it for this approval's workflow.
+        """
+        call = approval.call
+        digest = call_digest.digest(
+            principal=call.principal, source=source.id, target=call.target, body=call.body,
+            credential=call.credential,
+        )  # fmt: skip
+        if approval.state is not State.SENDING or not approval.enough or digest != call.digest:
+            raise ValueError("a permit was asked for what nobody approved")
+        return Permit(source, "POST", call.target, call.body, tuple(decisions), approval)
+
+    def _judge(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        now: float,
+        again: bool,
+    ) -> Decision:
+        kind, name = target.kind, target.name
+        if kind is Kind.TOOL and not self._visibility[source.id].shows(name):
+            # Never merely observed: for the agent the tool does not exist.
+            return Decision(Outcome.DENY, Gate.VISIBILITY, f"Unknown tool: {name}", self.digest)
+        if self.config.governance.freeze:
+            reason = "an operator has frozen every gated call (`governance.freeze`)"
+            return Decision(Outcome.DENY, Gate.FREEZE, reason, self.digest)
+        applied = self._rules[source.id].apply(kind, name)
+        match applied:
+            case Conflict(raw, other, reading):
+                reason = (
+                    f"the URI meets {self._rule(raw)} as written, and {self._rule(other)} where a "
+                    f"server reads it as `{_shown(reading)}`; ask for it in that form"
+                )
+                return self._decide(Outcome.DENY, Gate.RULES, reason)
+            case Applied():
+                return self._act(source, method, target, arguments, applied, now, again)
+            case _:
+                assert_never(applied)
+
+    def _act(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        applied: Applied,
+        now: float,
+        again: bool,
+    ) -> Decision:
+        # Most rules need to be asked once, as nothing but the name matters to them.
+        standing = self._standing.get(applied.number)
+        if standing is not None:
+            return standing
+        where = _named(applied)
+        facts: dict[str, Any] = {
+            "rule": applied.number,
+            "match": applied.rule.match if applied.rule else None,
+        }
+        limit = applied.rule.limit if applied.rule else None
+        if limit is not None and applied.action is not Action.DENY and not again:
+            wait = self._limiter.take(applied.number or 0, limit, now)
+            if wait > 0:
+                reason = f"{where} allows {limit.count} calls in {limit.seconds:g} s"
+                return self._decide(Outcome.DENY, Gate.LIMIT, reason, **facts, retry_after=wait)
+        match applied.action:
+            case Action.FORWARD | Action.DENY as action:
+                outcome, does = (
+                    (Outcome.FORWARD, "forwards")
+                    if action is Action.FORWARD
+                    else (Outcome.DENY, "denies")
+                )
+                decision = self._decide(outcome, Gate.RULES, f"{where} {does} it", **facts)
+                if limit is None:
+                    self._standing[applied.number] = decision
+                return decision
+            case Action.APPROVE:
+                reason = f"{where} asks for a human's approval"
+                held = self._hold(Gate.RULES, reason, applied, facts)
+                if limit is None:
+                    self._standing[applied.number] = held
+                return held
+            case Action.POLICY:
+                return self._ask_cedar(source, method, target, arguments, applied, facts)
+            case _:
+                assert_never(applied.action)
+
+    def _ask_cedar(
+        self,
+        source: Source,
+        method: str,
+        target: Target,
+        arguments: Mapping[str, Any],
+        applied: Applied,
+        facts: dict[str, Any],
+    ) -> Decision:
+        if self._policies is None:
+            reason = f"{_named(applied)} asks Cedar, and there are no policies"
+            return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
+        judgement = self._policies.judge(target.kind, source.id, method, target.name, arguments)
+        for reading in readings(target.name)[1:] if target.kind is Kind.RESOURCE else ():
+            other = self._policies.judge(target.kind, source.id, method, reading, arguments)
+            if other.answer is not judgement.answer:
+                facts |= {"policies": other.policies, "errors": other.errors}
+                reason = (
+                    f"Cedar decides otherwise where a server reads the URI as `{_shown(reading)}`; "
+                    "ask for it in that form"
+                )
+                return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
+        facts |= {"policies": judgement.policies, "errors": judgement.errors}
+        policies = ", ".join(f"`{policy}`" for policy in judgement.policies)
+        match judgement.answer:
+            case Answer.FORWARD:
+                reason = f"Cedar policy {policies} forwards it"
+                return self._decide(Outcome.FORWARD, Gate.CEDAR, reason, **facts)
+            case Answer.APPROVE:
+                reason = f"Cedar policy {policies} asks for a human's approval"
+                return self._hold(Gate.CEDAR, reason, applied, facts)
+            case Answer.DENY:
+                if judgement.errors:
+                    reason = f"Cedar could not decide: {'; '.join(judgement.errors)}"
+                elif policies:
+                    reason = f"Cedar policy {policies} forbids it"
+                else:
+                    reason = "no Cedar policy allows it for this agent with these arguments"
+                return self._decide(Outcome.DENY, Gate.CEDAR, reason, **facts)
+            case _:
+                assert_never(judgement.answer)
+
+    def _hold(self, gate: Gate, reason: str, applied: Applied, facts: dict[str, Any]) -> Decision:
+        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
+        return self._decide(Outcome.HOLD, gate, reason, **facts, workflow=workflow)
+
+    def _rule(self, number: int | None) -> str:
+        rule = None if number is None else self.config.governance.rules[number]
+        return _named(Applied(number, rule, self.config.governance.defaults.action))
+
+    def _decide(self, outcome: Outcome, gate: Gate, reason: str, **facts: Any) -> Decision:
+        observed = self._observe and outcome is not Outcome.FORWARD
+        return Decision(outcome, gate, reason, self.digest, **facts, observed=observed)
+
+
+def _named(applied: Applied) -> str:
+    if applied.rule is None:
+        return "the default action (`governance.defaults.action`)"
+    return f"rule `{applied.rule.match}` (`governance.rules[{applied.number}]`)"
+
+
+def _shown(uri: str) -> str:
+    return ascii(uri[:200])[1:-1]

@@ -1,0 +1,226 @@
+"""Sends an approved call, and hands on what its server says until its response."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.protocol import headers
+from thoughtgate_proxy.core.protocol.http import HttpReply, ReplyCut, first
+from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.exchange.dispatch import Dispatch
+from thoughtgate_proxy.mcp import answers, listings, raw_json, rewrite
+from thoughtgate_proxy.mcp.reply_filter import BAD_REPLY
+from thoughtgate_proxy.mcp.sse import EventTooLong, Splitter, data_of, field
+from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError
+
+STATUS_META: Final = "io.thoughtgate/http_status"
+# Of messages that nobody has taken yet: then the server waits, as far as somebody listens.
+_MOST_WAITING: Final = 64
+# A server may end a stream that it wants to be asked for again. One that gives nothing new so often
+# will give no more; who names no time is asked after a second, and nobody makes us wait for longer.
+_MOST_IN_VAIN: Final = 5
+_RETRY_SECONDS: Final = 1.0
+_LONGEST_RETRY_SECONDS: Final = 60.0
+# Each time in vain is followed by so much more of a wait.
+AGAIN_SECONDS: Final = 0.5
+# Then the rest is asked for anew: a server may lose what comes while it takes a stream up again.
+ANEW_SECONDS: Final = 30.0
+_MOST_DIGITS: Final = 10
+# A longer result is given to who waits for it, and kept for nobody else.
+_KEPT: Final = 1 << 20
+
+
+class ServerCall:
+    """One sending. Whoever listens takes the server's other messages as they come."""
+
+    def __init__(self, exchange: Dispatch, most: int) -> None:
+        """`most` is the most bytes of one message."""
+        self._exchange, self._most = exchange, most
+        self._messages: deque[raw_json.Raws] = deque()
+        self._taken, self.come = asyncio.Event(), asyncio.Event()
+        self.listened = False
+        """Whether somebody takes the messages."""
+        self.sent_id: Id | None = None
+        """The id with which the call is sent."""
+        self.sent_token: rewrite.Token | None = None
+        self.response: bytes | None = None
+        """The server's response, with the id of what was sent."""
+        self.stream: HttpReply | None = None
+        """The server's reply, if it is a stream that goes on for as long as it is listened to."""
+
+    async def send(self, permit: Permit) -> bytes | None:
+        """Send; gives the response, None if it is too long to be kept.
+
+        Raises `UpstreamError`, and `ReplyCut` if no response came.
+        """
+        sent = raw_json.members(permit.body) or {}
+        self.sent_id = raw_json.value(sent.get("id"))
+        self.sent_token = rewrite.token_of(raw_json.value(sent.get("params")))
+        reply = await self._exchange(permit)
+        try:
+            if raw_json.value(sent.get("method")) == "subscriptions/listen" and _streams(reply):
+                self.stream = reply
+                return None
+            await self._read(reply, permit)
+        finally:
+            if self.stream is None:
+                reply.close()
+            self.come.set()
+        if self.response is None:
+            raise ReplyCut("the server's reply ended before its response")
+        return self.response if len(self.response) <= _KEPT else None
+
+    @property
+    def asks(self) -> bool:
+        """Whether the server has asked its client something that nobody has taken."""
+        return any("id" in message for message in self._messages)
+
+    def take(self) -> list[raw_json.Raws]:
+        """The server's messages that have come since, without its response."""
+        taken = list(self._messages)
+        self._messages.clear()
+        self.come.clear()
+        self._taken.set()
+        return taken
+
+    def leave(self) -> None:
+        """Nobody listens any more; what the server asks is kept for who comes next."""
+        self.listened = False
+        self._taken.set()
+
+    async def _read(self, reply: HttpReply, permit: Permit) -> None:
+        kind = headers.media_type(first(reply.headers, "content-type"))
+        encoding = first(reply.headers, "content-encoding")
+        if not 200 <= reply.status < 300:
+            self.response = self._refused(reply.status, await self._whole(reply), reply)
+        elif encoding is not None and encoding.strip().lower() != "identity":
+            self._failed("is encoded, although only identity was allowed")
+        elif kind == headers.EVENT_STREAM:
+            await self._events(reply, permit)
+        else:
+            body = await self._whole(reply)
+            for member in listings.members(body) if body is not None else ():
+                await self._message(member)
+            if self.response is None:
+                self._failed("is too long" if body is None else "holds no response to it")
+
+    async def _events(self, reply: HttpReply, permit: Permit) -> None:
+        """Read to the response, also where the server ends the stream before, to be asked again."""
+        place, in_vain = _Place(), 0
+        try:
+            await self._stream(reply, place)
+            while self.response is None and place.last_event and in_vain < _MOST_IN_VAIN:
+                await asyncio.sleep(max(place.retry_seconds, in_vain * AGAIN_SECONDS))
+                in_vain = 0 if await self._more(permit, place) else in_vain + 1
+        except EventTooLong:
+            self._failed("is too long")
+
+    async def _more(self, permit: Permit, place: "_Place") -> bool:
+        """Ask for the rest, which acts on nothing; whether something came or may still come.
+
+        A refusal may be for now: a server that has not noticed the end of the connection before
+        says 409.
+        """
+        before = place.last_event
+        try:
+            rest = await self._exchange.resume(permit, before)
+        except Restarting as error:
+            raise ReplyCut(str(error)) from error
+        except UpstreamError:
+            return False
+        try:
+            async with asyncio.timeout(ANEW_SECONDS):
+                if _streams(rest):
+                    await self._stream(rest, place)
+        except TimeoutError:
+            return True  # it is at work
+        finally:
+            rest.close()
+        return place.last_event != before
+
+    async def _stream(self, reply: HttpReply, place: "_Place") -> None:
+        splitter = Splitter(self._most)
+        try:
+            async for piece in _pieces(reply):
+                for event in splitter.feed(piece):
+                    if (data := data_of(event)) is not None and data.strip():
+                        await self._message(data)
+                    place.passed(event)
+                if self.response is not None:
+                    return
+        except ReplyCut:
+            if not place.last_event:
+                raise
+
+    async def _message(self, data: bytes) -> None:
+        message = raw_json.members(data)
+        if message is None:
+            return
+        if self.sent_id is not None and rewrite.response_to(message, self.sent_id):
+            self.response = data
+            return
+        if "method" not in message:
+            return  # an answer to what was not asked
+        while self.listened and len(self._messages) >= _MOST_WAITING:
+            self._taken.clear()
+            await self._taken.wait()
+        if len(self._messages) < _MOST_WAITING and (self.listened or "id" in message):
+            self._messages.append(message)
+            self.come.set()
+
+    async def _whole(self, reply: HttpReply) -> bytes | None:
+        whole = bytearray()
+        async for piece in _pieces(reply):
+            whole += piece
+            if len(whole) > self._most:
+                return None
+        return bytes(whole)
+
+    def _failed(self, what: str) -> None:
+        text = f"the server's reply {what}, so it cannot be given; the call was sent and answered"
+        self.response = answers.error(self.sent_id, BAD_REPLY, text)
+
+    def _refused(self, status: int, body: bytes | None, reply: HttpReply) -> bytes:
+        """A reply that is not 2xx, as the error event that it must become."""
+        note: dict[str, Any] = {"status": status}
+        if (challenge := first(reply.headers, "www-authenticate")) is not None:
+            note["www_authenticate"] = challenge
+        held = raw_json.members(body or b"") or {}
+        if raw_json.members(held.get("error", b"")) is not None and self.sent_id is not None:
+            told = rewrite.answered(body or b"", self.sent_id)
+            return raw_json.put(told, ("error", "data", STATUS_META), note)
+        text = f"the MCP server answered the approved call with HTTP status {status}"
+        return answers.error(self.sent_id, BAD_REPLY, text, {STATUS_META: note})
+
+
+class _Place:
+    """How far a stream of events was read."""
+
+    def __init__(self) -> None:
+        self.last_event = ""
+        """The id to go on after; empty if there is none, or none that fits into a header."""
+        self.retry_seconds = _RETRY_SECONDS
+
+    def passed(self, event: bytes) -> None:
+        """One more has been read."""
+        if (id := field(event, b"id")) is not None:
+            text = id.decode("latin-1")
+            self.last_event = text if text.isascii() and text.isprintable() else ""
+        retry = field(event, b"retry") or b""
+        if retry.isdigit() and len(retry) < _MOST_DIGITS:
+            self.retry_seconds = min(int(retry) / 1000, _LONGEST_RETRY_SECONDS)
+
+
+def _streams(reply: HttpReply) -> bool:
+    kind = headers.media_type(first(reply.headers, "content-type"))
+    return reply.status == 200 and kind == headers.EVENT_STREAM
+
+
+async def _pieces(reply: HttpReply) -> AsyncIterator[bytes]:
+    if isinstance(reply.body, bytes):
+        yield reply.body
+        return
+    async for piece in reply.body:
+        yield piece

@@ -1,0 +1,171 @@
+"""Replies on their way to the client: streams event by event, listings without what is hidden."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from thoughtgate_proxy.core.protocol.http import ReplyCut
+from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.mcp import answers, listings
+from thoughtgate_proxy.mcp.sse import EventPart, EventTooLong, Splitter, data_of, field, with_data
+from thoughtgate_proxy.mcp.sse import event as event_of
+
+BAD_REPLY = 50202
+# What a reply failed at, as the log and the metrics call it.
+CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "limit_listing_reply_bytes", "listing_unreadable"
+# An event that no listing is expected in may be longer: it then passes piece by piece.
+_INSPECTED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What may come back: the ids that were asked with, and whether any asked for a listing.
+
+    `ids` None: a stream that the client listens on, which may replay any earlier reply.
+    """
+
+    ids: frozenset[Id] | None
+    listing: bool
+    shows: listings.Shows
+    shows_all: bool
+    limit: int
+    """The most bytes of a listing."""
+    learn: Callable[[str], None]
+    """Is told the name of each tool that a listing shows."""
+    dropped: Callable[[], None]
+    """Is called for each reply that nobody asked for."""
+    failed: Callable[[str, str], None]
+    """Is told why a reply cannot pass as it is, and which kind of failure that is."""
+
+    @property
+    def filters(self) -> bool:
+        """Whether a listing may come, which must not show what is hidden."""
+        return self.listing or (self.ids is None and not self.shows_all)
+
+
+def listing(body: bytes, expected: Expected) -> bytes:
+    """A whole reply to listings, each message of it filtered, or an error in its place."""
+    found = listings.answers(body)
+    if expected.ids is not None and not expected.ids.issuperset(found or ()):
+        expected.dropped()
+        return unreadable("it answers an id that was not asked with", expected.ids)
+    members = listings.members(body)
+    if members == [body]:
+        return _filtered(body, found or expected.ids, expected)
+    if not members:
+        expected.failed("the listing is no JSON-RPC message", UNREADABLE)
+        return unreadable("it is no JSON-RPC message", expected.ids)
+    shown = [_filtered(member, listings.answers(member), expected) for member in members]
+    return body if shown == members else b"[" + b",".join(shown) + b"]"
+
+
+def _filtered(message: bytes, ids: Iterable[Id | None] | None, expected: Expected) -> bytes:
+    """A message without what is hidden; an error to `ids` if it cannot be understood."""
+    try:
+        return listings.filtered(message, expected.shows, expected.learn)
+    except listings.UnreadableListing as error:
+        expected.failed(f"the listing cannot be understood: {error}", UNREADABLE)
+        return unreadable(str(error), ids)
+
+
+async def events(
+    pieces: AsyncIterable[bytes], expected: Expected, first: Iterable[bytes] = ()
+) -> AsyncIterator[bytes]:
+    """An event stream as the client may see it, each event as soon as it is whole.
+
+    `first` are JSON-RPC messages of ours that go before it. Whatever ends `pieces` early ends this
+    too: silently where the client can resume, else with a JSON-RPC error for what is unanswered.
+    Raises `ReplyCut` where that error could not be told, since part of an event is already out.
+    """
+    for message in first:
+        yield event_of(message)
+    stream = _Stream(expected)
+    try:
+        async for piece in pieces:
+            for event in stream.feed(piece):
+                yield event
+    except EventTooLong as error:
+        expected.failed(str(error), LISTING_LIMIT)
+        yield event_of(unreadable(str(error), stream.unanswered))
+    except ReplyCut as error:
+        silent = stream.resumable or not stream.unanswered
+        if stream.blind and not silent:
+            raise  # whoever writes the reply tells of it
+        expected.failed(str(error), CUT)
+        if silent:
+            return
+        text = "the server's stream ended before its reply; what became of the call is unknown"
+        for id in sorted(stream.unanswered, key=str):
+            yield event_of(answers.error(id, answers.UPSTREAM_DOWN, text))
+    else:
+        for event in stream.end():
+            yield event
+
+
+class _Stream:
+    """What is known of an event stream so far."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._splitter = (
+            Splitter(expected.limit) if expected.filters else Splitter(_INSPECTED, parts=True)
+        )
+        self.unanswered = set(expected.ids or ())
+        self.resumable = False
+        """Whether any event had an id, from which the client can go on."""
+        self.blind = False
+        """Whether an event passed that was too long to be read: it may have been the answer."""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The events that `piece` completes, as they may be seen. Raises `EventTooLong`."""
+        begun = self._splitter.inside
+        for event in self._splitter.feed(piece):
+            if not begun and field(event, b"id") is not None:
+                self.resumable = True
+            begun = self._splitter.inside
+            if isinstance(event, EventPart):
+                self.blind = True
+                yield event
+            elif (shown := self._shown(event)) is not None:
+                yield shown
+
+    def end(self) -> Iterator[bytes]:
+        """What is left when the stream has ended."""
+        rest = self._splitter.rest
+        if self._splitter.inside:
+            yield rest
+        elif rest.strip() and (shown := self._shown(rest)) is not None:
+            # The standard discards an event without its empty line, but not every client does.
+            yield shown
+
+    def _shown(self, event: bytes) -> bytes | None:
+        """One event as the client may see it, or None."""
+        expected, data = self._expected, data_of(event)
+        if data is None or not data.strip():
+            return event
+        found = listings.answers(data) or []
+        if expected.ids is not None:
+            if not expected.ids.issuperset(found):
+                expected.dropped()
+                return None
+            self.unanswered.difference_update(expected.ids.intersection(found))
+        elif b"tools" not in data.lower() and b"\\u" not in data:
+            return event  # a replay of something that is no listing, however it is written
+        if not expected.filters:
+            return event
+        shown = listing(data, expected)
+        if shown == data:
+            return event
+        if not found:
+            self.unanswered.clear()  # each of them was told an error
+        return with_data(event, shown)
+
+
+def unreadable(reason: str, ids: Iterable[Id | None] | None) -> bytes:
+    """The errors that stand for listings of which no part may be shown, one for each id."""
+    text = f"the server's listing cannot be understood: {reason}"
+    told = [
+        answers.error(id, BAD_REPLY, text) for id in sorted(ids or (), key=str) if id is not None
+    ]
+    if len(told) > 1:
+        return b"[" + b",".join(told) + b"]"
+    return told[0] if told else answers.error(None, BAD_REPLY, text)

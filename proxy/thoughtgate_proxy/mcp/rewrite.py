@@ -1,0 +1,135 @@
+"""The reply to an approved call, put where the request that carries it expects it.
+
+What is sent is the call as it was approved, with its own id and progress token. The request that
+carries it may be another: a retry, a leg, a task's poll.
+"""
+
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.mcp import answers, raw_json
+from thoughtgate_proxy.mcp.sse import EventPart, Splitter, data_of, event, with_data
+
+# So small that no step of the server's own can be lost behind ours: it reuses the token, and each
+# step must be greater than the one before.
+STEP: Final = 1e-6
+_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+_MOST_EVENT: Final = 1 << 20
+RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+
+Token = str | int
+
+
+def token_of(params: Any) -> Token | None:
+    """The progress token of a request's params."""
+    token = (params.get("_meta") or {}).get("progressToken") if isinstance(params, dict) else None
+    return token if isinstance(token, str) or type(token) is int else None
+
+
+@dataclass(slots=True)
+class Progress:
+    """The progress that is told to one request: ours while it waits, then the server's."""
+
+    token: Token | None
+    theirs: Token | None = None
+    """The token that the server was given."""
+    last: float = field(default=-math.inf)
+
+    def waiting(self, text: str) -> bytes | None:
+        """One step of ours as an event; None where nobody wants to be told."""
+        if self.token is None:
+            return None
+        self.last = STEP if self.last < 0 else self.last + STEP
+        params = {"progressToken": self.token, "progress": self.last, "message": text}
+        note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+        return event(msgspec.json.encode(note))
+
+    def passed(self, message: raw_json.Raws) -> bytes | None:
+        """A progress notification of the server's, as it goes on; None if it is for nobody."""
+        params = raw_json.members(message["params"]) if "params" in message else None
+        if params is None or raw_json.value(params.get("progressToken")) != self.theirs:
+            return msgspec.json.encode(message)
+        if self.token is None:
+            return None
+        step = raw_json.value(params.get("progress"))
+        if not isinstance(step, int | float) or step <= self.last:
+            step = self.last + STEP
+            params["progress"] = raw_json.encoded(step)
+        self.last = float(step)
+        params["progressToken"] = raw_json.encoded(self.token)
+        return msgspec.json.encode(message | {"params": raw_json.encoded(params)})
+
+
+def response_to(message: raw_json.Raws, id: Id) -> bool:
+    """Whether `message` answers the request `id`."""
+    if "method" in message or ("result" in message) == ("error" in message):
+        return False
+    found = raw_json.value(message["id"]) if "id" in message else None
+    return type(found) is type(id) and bool(found == id)
+
+
+def answered(response: bytes, id: Id) -> bytes:
+    """A response, to the request `id`."""
+    held = raw_json.members(response)
+    if held is None or response_to(held, id):
+        return response
+    return msgspec.json.encode(held | {"id": raw_json.encoded(id)})
+
+
+def shared(response: bytes, approval: str) -> bytes:
+    """A response that more than one request gets, marked so."""
+    note = {"approval": approval, "shared": True}
+    if raw_json.at(response, "result") is not None:
+        return raw_json.put(response, ("result", "_meta", answers.DECISION_META), note)
+    return response
+
+
+def related(response: bytes, task: str) -> bytes:
+    """A message of a task of revision 2025-11-25, which must name it."""
+    where = "result" if raw_json.at(response, "result") is not None else "params"
+    if where == "params" and raw_json.at(response, "method") is None:
+        return response  # an error has no place for it
+    return raw_json.put(response, (where, "_meta", RELATED_TASK), {"taskId": task})
+
+
+async def subscribed(pieces: AsyncIterator[bytes], sent: Id | None, id: Id) -> AsyncIterator[bytes]:
+    """The stream of the subscription that was asked for as `sent`, as one of the request `id`."""
+    if sent == id:
+        async for piece in pieces:
+            yield piece
+        return
+    splitter = Splitter(_MOST_EVENT, parts=True)
+    async for piece in pieces:
+        for one in splitter.feed(piece):
+            data = None if isinstance(one, EventPart) else data_of(one)
+            yield one if data is None else with_data(one, _subscription(data, sent, id))
+    yield splitter.rest
+
+
+def _subscription(data: bytes, sent: Id | None, id: Id) -> bytes:
+    where = ("params", "_meta", _SUBSCRIPTION)
+    if raw_json.value(data, *where) == sent:
+        return raw_json.put(data, where, id)
+    held = raw_json.members(data)
+    return answered(data, id) if held and sent is not None and response_to(held, sent) else data
+
+
+def asks_back(response: bytes) -> bool:
+    """Whether the server wants more from the client before it goes on (2026-07-28)."""
+    return bool(raw_json.value(response, "result", "resultType") == "input_required")
+
+
+def server_state(response: bytes) -> str | None:
+    """The `requestState` of a response that asks back."""
+    state = raw_json.value(response, "result", "requestState")
+    return state if isinstance(state, str) else None
+
+
+def with_state(response: bytes, state: str) -> bytes:
+    """A response that asks back, with our `requestState` in place of the server's."""
+    return raw_json.put(response, ("result", "requestState"), state)

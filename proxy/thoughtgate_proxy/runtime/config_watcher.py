@@ -1,0 +1,97 @@
+"""Takes a changed configuration into force, and keeps the good one when the new one is bad."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.runtime import config_loader
+from thoughtgate_proxy.runtime.config_loader import Loaded
+from thoughtgate_proxy.telemetry.log import Level, Log
+
+_SECONDS = 1.0
+# No coarser than a kernel's tick, on the file systems of pods.
+_CLOCK_SECONDS = 0.1
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+class ConfigWatcher:
+    """Looks at the files once a second: inotify misses the kubelet's swap on some file systems."""
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        loaded: Loaded,
+        take: Callable[[Loaded], None],
+        log: Log,
+        read_at: float,
+    ) -> None:
+        """`take` puts a good configuration in force; it may refuse with `ConfigRefused`.
+
+        `read_at`: Unix time, in seconds, before the first of the files was read.
+        """
+        self._path, self._environ, self._take, self._log = path, environ, take, log
+        self._loaded = loaded
+        stamp = self._now()
+        newest = max(changed for _, _, changed, _ in stamp) / 1e9
+        # What has changed since it was read, or just before by a coarse clock, is read again.
+        self._stamp: Stamp = stamp if newest < read_at - _CLOCK_SECONDS else ()
+        self.mistakes: tuple[str, ...] = ()
+        """What is wrong with the newest version, if it was refused."""
+
+    async def watch(self) -> None:
+        """Run until cancelled."""
+        while True:
+            await asyncio.sleep(_SECONDS)
+            self.look()
+
+    def look(self) -> None:
+        """Reload if anything changed since the last look."""
+        stamp = self._now()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            loaded = config_loader.load(self._path, self._environ)
+            if loaded.digest != self._loaded.digest:
+                self._take(loaded)
+        except ConfigRefused as refused:
+            self.mistakes = tuple(map(str, refused.mistakes))
+            self._log.event(
+                "the changed configuration is refused; the last good one stays in force",
+                Level.ERROR,
+                mistakes=self.mistakes,
+                config=self._loaded.digest,
+            )
+            return
+        except Exception as error:  # noqa: BLE001  whatever we got wrong, the next version may do
+            self.mistakes = (f"ThoughtGate failed at it: {type(error).__name__}",)
+            self._log.event(
+                "reloading failed; the last good configuration stays in force",
+                Level.ERROR,
+                error=f"{type(error).__name__}: {error}",
+            )
+            return
+        self.mistakes = ()
+        if loaded.digest != self._loaded.digest:
+            self._loaded = loaded
+            # The files to look at may be others now, and may have changed since they were read.
+            self._stamp = ()
+            self._log.event("configuration in force", config=loaded.digest, reload=True)
+
+    def _now(self) -> Stamp:
+        """Names, inodes, times and sizes of every file that went in, and of their folders."""
+        files = {self._path, *(Path(policy.file) for policy in self._loaded.policies.policies)}
+        places = files | {file.parent for file in files} | {self._path.parent / "..data"}
+        return tuple(sorted(_stamp(place) for place in places))
+
+
+def _stamp(place: Path) -> tuple[str, int, int, int]:
+    try:
+        stat = os.stat(place)  # noqa: PTH116  follows links, as the reading does
+    except OSError:
+        return (str(place), 0, 0, 0)
+    return (str(place), stat.st_ino, stat.st_mtime_ns, stat.st_size)

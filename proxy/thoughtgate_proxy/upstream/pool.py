@@ -1,0 +1,174 @@
+"""Sends what a Permit allows to a source's server, over a small pool of connections."""
+
+import asyncio
+import ssl
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.protocol.headers import Head
+from thoughtgate_proxy.upstream import forward_proxy, tls, tunnel
+from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, UpstreamConnection
+from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
+from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
+from thoughtgate_proxy.upstream.response_body import Taker
+from thoughtgate_proxy.upstream.response_head import ResponseHeads
+
+_MOST_IDLE = 128
+_MOST_BEGUN = 256
+
+
+class UpstreamPool:
+    """The connections to one source."""
+
+    def __init__(self, source: Source, folder: Path, environ: Mapping[str, str]) -> None:
+        """`folder` is where relative paths start.
+
+        Raises `CredentialMissing`, `TrustMissing`, `ProxyWrong`.
+        """
+        url = urlsplit(source.url)
+        self._source = source
+        self._credentials = SourceHeaders(source, folder, environ)
+        self._tls: ssl.SSLContext | None = None
+        if url.scheme == "https":
+            ca_file = folder / source.ca_file if source.ca_file else None
+            self._tls = tls.context(ca_file, environ)
+        assert url.hostname is not None  # noqa: S101  the configuration has only absolute URLs
+        self._host, self._port = url.hostname, url.port or (443 if self._tls else 80)
+        self._proxy: forward_proxy.ForwardProxy | None = None
+        if self._tls and not forward_proxy.goes_direct(self._host, self._port, environ):
+            self._proxy = forward_proxy.named(environ)
+        self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
+        self._idle: list[UpstreamConnection] = []
+        self._open: weakref.WeakSet[UpstreamConnection] = weakref.WeakSet()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._heads = ResponseHeads()
+        self._begun: dict[tuple[str, str, Head], tuple[list[tuple[str, str]], bytes]] = {}
+
+    def send(self, permit: Permit, head: Head, taker: Taker) -> None:
+        """Send the permitted request with the headers of `head`, once; `taker` gets the reply.
+
+        The source's own headers win over the client's; `Host` and the length are ours. Raises
+        `UpstreamError` if it cannot even be tried.
+        """
+        if permit.source.id != self._source.id:
+            raise ValueError(f"a permit for `{permit.source.id}`, not for `{self._source.id}`")
+        try:
+            own = self._credentials.current()
+        except CredentialMissing as error:
+            raise UpstreamError(str(error), sent=False) from error
+        request = self._request(permit, head, own)
+        connection = self._reuse()
+        if connection is not None:
+            connection.exchange(request, self._source.timeouts.response, taker)
+            return
+        opening = asyncio.get_running_loop().create_task(self._open_for(request, taker))
+        taker.abandon = opening.cancel
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use end with their replies."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def stop(self) -> None:
+        """Close those in use as well: their requests and streams are told that we end."""
+        self.close()
+        for connection in list(self._open):
+            connection.stop()
+
+    def _request(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
+        key = permit.method, permit.target, head
+        known = self._begun.get(key)
+        if known is None or known[0] != own:
+            known = own, self._beginning(permit, head, own)
+            # As many as a client has blocks of headers; one that makes them up must not fill it.
+            if len(self._begun) >= _MOST_BEGUN:
+                self._begun.clear()
+            self._begun[key] = known
+        if permit.method != "POST":
+            return b"%b\r\n\r\n" % known[1]
+        return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (
+            known[1], len(permit.body), permit.body
+        )  # fmt: skip
+
+    def _beginning(self, permit: Permit, head: Head, own: list[tuple[str, str]]) -> bytes:
+        """The request line and all headers but the length."""
+        lines = [f"{permit.method} {permit.target} HTTP/1.1\r\nhost: ".encode("latin-1")]
+        lines.append(self._authority)
+        if own:
+            replaced = self._credentials.names
+            # An underscore is a hyphen to CGI and its like, and must not bring a second value.
+            kept = [line for line in head.upstream if line[0].replace("_", "-") not in replaced]
+            lines += [f"\r\n{name}: {value}".encode("latin-1") for name, value in (*kept, *own)]
+        else:
+            lines.append(head.encoded)
+        return b"".join(lines)
+
+    def _reuse(self) -> UpstreamConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable():
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, connection: UpstreamConnection) -> None:
+        if len(self._idle) >= _MOST_IDLE:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle too long, so that the server need not."""
+        self._sweeper = None
+        old, self._idle = self._idle, []
+        for connection in old:
+            if connection.expired():
+                connection.abort()
+            else:
+                self._idle.append(connection)
+        if self._idle:
+            self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
+
+    async def _open_for(self, request: bytes, taker: Taker) -> None:
+        try:
+            connection = await self._connect()
+        except UpstreamError as error:
+            taker.failed(error)
+        else:
+            connection.exchange(request, self._source.timeouts.response, taker)
+
+    async def _connect(self) -> UpstreamConnection:
+        limit = self._source.timeouts.connect
+        try:
+            async with asyncio.timeout(limit):
+                way: dict[str, Any] = {"host": self._host, "port": self._port}
+                if self._proxy is not None:
+                    way = {"sock": await tunnel.opened(self._proxy, self._host, self._port)}
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: UpstreamConnection(self._keep, self._heads),
+                    **way,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                    # Not its own limit, which may be less than ours.
+                    ssl_handshake_timeout=limit if self._tls else None,
+                )
+        except TimeoutError as error:
+            raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
+        except OSError as error:  # ssl.SSLError is one
+            raise UpstreamError(f"no connection: {tls.words(error)}", sent=False) from error
+        self._open.add(connection)
+        return connection

@@ -1,0 +1,109 @@
+"""What is kept in memory of approvals, what the same call joins, and for how long."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.harness.approval_service import a_call, world
+from tests.harness.clock import ManualClock
+from tests.harness.wait import run
+from tests.proxy.approvals.store.test_sqlite import ASKED
+from thoughtgate_proxy.approvals.audit import AuditLog
+from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.sqlite import Store
+from thoughtgate_proxy.core.approval import KEPT_SECONDS, REJECTED_SECONDS, Approval, State
+
+AT = 1_000_000.0
+
+
+@asynccontextmanager
+async def a_book(
+    folder: Path, *approvals: Approval
+) -> AsyncIterator[tuple[ApprovalRegistry, ManualClock]]:
+    """A book with `approvals`, at the time `AT`."""
+    async with world(folder, ManualClock(AT)) as w:
+        book = ApprovalRegistry(Store(folder), w.clock, AuditLog(w.record))
+        book.take(approvals)
+        yield book, w.clock
+
+
+def ended(number: int, at: float, state: State = State.CANCELLED, size: int = 0) -> Approval:
+    call = a_call(n=number, x="a" * size)
+    return Approval(f"tg_{number}", call, ASKED, at - 1, at + 9, state=state, ended=at)
+
+
+@run
+async def test_of_what_ended_the_newest_fifty_are_kept_to_be_looked_at(tmp_path: Path) -> None:
+    old = [ended(n, AT - 1000 + n) for n in range(51)]
+    async with a_book(tmp_path, *old) as (book, _):
+        book.trim()
+        assert [a.id for a in book.recent()] == [a.id for a in reversed(old[1:])]
+        assert {a.id for a in book.every()} == {a.id for a in old[1:]}
+
+
+@run
+async def test_of_what_ended_two_megabytes_are_kept_to_be_looked_at(tmp_path: Path) -> None:
+    old = [ended(n, AT - 1000 + n, size=900_000) for n in range(3)]
+    async with a_book(tmp_path, *old) as (book, _):
+        book.trim()
+        assert [a.id for a in book.recent()] == ["tg_2", "tg_1"]
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.UNKNOWN])
+@run
+async def test_what_its_caller_has_not_heard_is_kept_without_its_arguments(
+    tmp_path: Path, state: State
+) -> None:
+    waiting, heard = (ended(n, AT - 1000, state, size=3_000_000) for n in (1, 2))
+    async with a_book(tmp_path, waiting, replace(heard, delivered=True)) as (book, clock):
+        book.trim()
+        (kept,) = book.every()
+        assert (kept.id, kept.call.body) == (waiting.id, b"")
+        assert book.of_digest(waiting.call.digest) == kept
+        assert book.of_digest(heard.call.digest) is None
+        clock.time = AT - 1000 + KEPT_SECONDS
+        book.trim()
+        assert book.every() == ()
+
+
+@run
+async def test_a_rejection_is_kept_for_as_long_as_it_is_remembered(tmp_path: Path) -> None:
+    rejected = ended(1, AT, State.REJECTED, size=3_000_000)
+    async with a_book(tmp_path, rejected) as (book, clock):
+        clock.time = AT + REJECTED_SECONDS - 1
+        book.trim()
+        assert book.of_digest(rejected.call.digest) is not None
+        clock.time = AT + REJECTED_SECONDS
+        assert book.of_digest(rejected.call.digest) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "until"),
+    [
+        (replace(ended(1, AT), state=State.PENDING, ended=None, expires=AT + 60), 60.0),
+        (replace(ended(1, AT), state=State.APPROVED, ended=None, valid_until=AT + 30), 30.0),
+        (ended(1, AT, State.DONE), KEPT_SECONDS),
+        (ended(1, AT, State.UNKNOWN), KEPT_SECONDS),
+    ],
+    ids=lambda value: value.state.value if isinstance(value, Approval) else "",
+)
+@run
+async def test_the_same_call_joins_what_is_in_time_and_nothing_later(
+    tmp_path: Path, one: Approval, until: float
+) -> None:
+    async with a_book(tmp_path, one) as (book, clock):
+        clock.time = AT + until - 0.5
+        assert book.of_digest(one.call.digest) == one
+        clock.time = AT + until
+        assert book.of_digest(one.call.digest) is None
+
+
+@run
+async def test_the_same_call_joins_the_newest_even_if_an_older_one_changes(tmp_path: Path) -> None:
+    newer = replace(ended(1, AT), id="tg_new", state=State.PENDING, ended=None, expires=AT + 60)
+    older = replace(ended(1, AT), opened=newer.opened - 1)
+    async with a_book(tmp_path, older, newer, replace(older, told=older.state)) as (book, _):
+        assert book.of_digest(newer.call.digest) == newer
