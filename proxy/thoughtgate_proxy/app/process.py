@@ -17,17 +17,16 @@ from thoughtgate_proxy.app.approvals import Approving
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
 from thoughtgate_proxy.core.config.values import Adapter, Limits
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.identity import Identity, IdentityRefused
 from thoughtgate_proxy.gateway.gateway import ActiveConfig, Gateway
-from thoughtgate_proxy.http1 import memory
-from thoughtgate_proxy.http1.memory import Budget
-from thoughtgate_proxy.http1.server import HttpServer, listen, port_of
-from thoughtgate_proxy.http1.service import Service, Uncounted
 from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals.server import ApprovalsPage
-from thoughtgate_proxy.runtime import config_loader, pod_identity
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import Service, Uncounted
+from thoughtgate_proxy.runtime import config_loader, memory_limit, pod_identity
 from thoughtgate_proxy.runtime import settings as settings_module
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
@@ -132,7 +131,7 @@ class _Process:
             self._pipeline.handle,
             lambda: self._pipeline.in_force.gate.config.limits,
             self,
-            Budget(limits.memory_bytes or memory.total()),
+            Budget(memory_limit.budget_bytes(limits.memory_bytes)),
         )
         admin = Service(
             Admin(self._readiness, self._exposition).handle,
