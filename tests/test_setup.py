@@ -183,6 +183,32 @@ def test_a_lock_fulfils_what_the_project_asks_for(name: str) -> None:
             assert locked[canonicalize_name(wanted.name)] in wanted.specifier, text
 
 
+def _modules(program: str) -> dict[str, str]:
+    """Go module -> version, of a program of the cluster."""
+    text = (ROOT / "tests" / "cluster" / program / "go.mod").read_text().partition("\nexclude")[0]
+    asked = re.findall(r"(?m)^(?:require|\t) ?(\S+) (v\S+)", text)
+    return dict(asked) | dict(re.findall(r"(?m)^\t(\S+) => \S+ (v\S+)", text))
+
+
+def test_go_compiles_once_what_two_programs_of_the_cluster_need() -> None:
+    node, dns = _modules("node"), _modules("dns")
+    both = node.keys() & dns.keys()
+    assert both >= {"k8s.io/client-go", "google.golang.org/grpc"}
+    assert {name: dns[name] for name in both} == {name: node[name] for name in both}
+
+
+def test_the_images_that_are_named_are_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    files = [*_files("manifests/**/*.yaml", "injector/**/*.py"), ROOT / "README.md"]
+    named = {
+        (str(file.relative_to(ROOT)), tag)
+        for file in [*files, ROOT / "docs" / "install.md"]
+        for tag in re.findall(r"/thoughtgate-(?:proxy|injector):([\w.-]+)", file.read_text())
+    }
+    assert {file for file, _ in named} >= {"README.md", "manifests/base/deployment.yaml"}
+    assert {tag for _, tag in named} == {f"v{version}"}
+
+
 def test_what_changed_in_a_lock_is_told_by_package() -> None:
     old = "a==1 \\\n    --hash=sha256:1\nb==1 ; x \\\n    --hash=sha256:2\nc==1 \\\n"
     assert changes(old, old) == []
