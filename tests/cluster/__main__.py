@@ -66,6 +66,7 @@ def _programs() -> None:
 
 def _images() -> None:
     images.of_project(_say)
+    images.sample(_say)
     promtool()
 
 

@@ -101,6 +101,17 @@ def project(program: str, say: Say) -> Image:
     return build(f"thoughtgate-{program}", dockerfile, files, say)
 
 
+def sample(say: Say) -> Image:
+    """The sample MCP server and the agent's client."""
+    pods = Path(__file__).parent / "pods"
+    files: dict[str, str | Path] = {
+        "examples.txt": ROOT / "requirements" / "examples.txt",
+        "server.py": ROOT / "examples" / "demo" / "server.py",
+        "agent.py": pods / "agent.py",
+    }
+    return build("thoughtgate-test-mcp", (pods / "Dockerfile").read_text(), files, say)
+
+
 def of_project(say: Say) -> list[Image]:
     """The base and all of the project's own images."""
     programs = sorted(file.suffix[1:] for file in ROOT.glob("Dockerfile.*"))
