@@ -12,7 +12,8 @@ from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol.headers import Head
-from thoughtgate_proxy.upstream import forward_proxy, tls, tunnel
+from thoughtgate_proxy.runtime import forward_proxy
+from thoughtgate_proxy.upstream import tls, tunnel
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, UpstreamConnection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
