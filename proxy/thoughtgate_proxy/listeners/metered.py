@@ -5,6 +5,7 @@ make it keep, nor how long a body may take; and it quotes what it cannot read.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
@@ -73,6 +74,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         self._left: int | None = 0  # of the body; None while only its chunks tell
         self._grown = self._quiet = 0  # of a body in chunks: its bytes, and others since
         self._payload = EMPTY_PAYLOAD
+        self._unread = 0  # bytes of the body that are charged until they are read
         self._paused = False  # aiohttp takes no more just now
         self._begun_at: float | None = None
         self.lasts = True
@@ -189,7 +191,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
                 handler.data_received(data[end:])
             elif block.waits and not rest:
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._charge(rest)
+            self._charge_body(rest)
         else:
             if not whole:
                 handler.data_received(data[end : end + block.body_length])
@@ -213,7 +215,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         """Take a request whose head is whole; False if it was refused."""
         service = self._service
         limits = service.limits()
-        refused = block.refused or _version_refused(message, block)
+        refused = block.refused or _not_spoken(message, block)
         if refused is None and block.body_length > limits.request_body_bytes:
             refused = _too_long(limits.request_body_bytes)
         if refused is None and service.active >= limits.concurrent_requests:
@@ -241,7 +243,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
                 if behind:
                     self.lasts = False
             self._left = left - len(data)
-            if self._charge(len(data)):
+            if self._charge_body(len(data)):
                 self._handler.data_received(data)
             return
         taken = 0
@@ -249,7 +251,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             # While it is paused, aiohttp keeps what comes as it is.
             piece = data[taken:] if self._paused else data[taken : taken + READ_BYTES]
             taken += len(piece)
-            if not self._charge(len(piece)):
+            if not self._charge_body(len(piece)):
                 return
             self._handler.data_received(piece)
             if not self._paused:
@@ -303,9 +305,15 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             body = bytes(whole)
             if self.state is State.BODY:  # aiohttp had been paused before the end of the chunks
                 self._whole()
+        self._share.subtract(self._unread)
+        self._unread = 0
         if body and not self._charge(parsed_cost(body)):
             raise ConnectionAbortedError
         return body
+
+    def _charge_body(self, size: int) -> bool:
+        self._unread += size
+        return self._charge(size)
 
     def _charge(self, size: int) -> bool:
         """Whether there is room for so much more; else it was refused."""
@@ -368,6 +376,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         if begun is not None:
             self._service.active -= 1
             self._service.watch.ended(time.perf_counter() - begun)
+        self._unread = 0
         self._share.keep(CONNECTION_BYTES)
 
     def _give_up(self) -> None:
@@ -396,7 +405,8 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         if transport is not None and not transport.is_closing():
             self.deadline = self._loop.time() + self._service.timeouts.linger
             self.resume_reading()
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has reset it
+                transport.write_eof()
 
     def abort(self) -> None:
         self._give_up()
@@ -421,7 +431,9 @@ class Metered(asyncio.Protocol, asyncio.Transport):
                 self._transport.resume_reading()
 
 
-def _version_refused(message: RawRequestMessage, block: Block) -> HttpRefused | None:
+def _not_spoken(message: RawRequestMessage, block: Block) -> HttpRefused | None:
+    if message.method == "CONNECT":
+        return HttpRefused(400, "`CONNECT`: only HTTP/1.1 is spoken here")
     if message.version == (1, 1):
         return None
     if message.version != (1, 0):
