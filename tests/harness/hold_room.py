@@ -72,7 +72,7 @@ class Room(World):
         """Listen."""
         await self.start()
         upstreams = {
-            source.id: UpstreamPool(source, self.folder, {})
+            source.id: UpstreamPool(source, self.folder, {}, Budget(1 << 28))
             for source in self.gate.config.enabled_sources
         }
         numbers = itertools.count(1)

@@ -16,7 +16,7 @@ import uvloop
 from thoughtgate_proxy.app.approvals import Approving
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter, Limits
+from thoughtgate_proxy.core.config.values import KIB, MIB, Adapter, Limits
 from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -24,11 +24,12 @@ from thoughtgate_proxy.core.policy.identity import Identity, IdentityRefused
 from thoughtgate_proxy.gateway.gateway import ActiveConfig, Gateway
 from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals.server import ApprovalsPage
-from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
-from thoughtgate_proxy.listeners.service import Service, Uncounted
-from thoughtgate_proxy.runtime import config_loader, memory_limit, pod_identity
+from thoughtgate_proxy.listeners.server import HttpServer, ParserTooLax, listen, port_of
+from thoughtgate_proxy.listeners.service import Service, Timeouts, Uncounted
+from thoughtgate_proxy.runtime import config_loader, pod_identity
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
+from thoughtgate_proxy.runtime.memory_limit import TooLittleMemory, budget_bytes
 from thoughtgate_proxy.runtime.settings import Settings, SettingsRefused, read_settings
 from thoughtgate_proxy.telemetry.log import Level, Log
 from thoughtgate_proxy.telemetry.metrics import Metrics
@@ -44,7 +45,9 @@ _RESERVE_SECONDS = 5.0
 # Correlation ids need to be unique, not secret.
 _PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
 # Nothing that is asked there has a body.
-_ADMIN_BYTES = 1 << 16
+_ADMIN_LIMITS = Limits(request_body_bytes=KIB, header_block_bytes=8 * KIB, connections=32)
+_ADMIN_TIMEOUTS = Timeouts(idle=30.0, head=5.0, body=5.0, linger=1.0)
+_ADMIN_BYTES = 2 * MIB
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
@@ -61,7 +64,7 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
         return uvloop.run(_Process(config_path, environ, settings, who, loaded, read_at).serve())
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
-    except IdentityRefused as refused:
+    except (IdentityRefused, ParserTooLax, TooLittleMemory) as refused:
         return _refuse([str(refused)])
     except OSError as error:
         return _refuse([f"cannot listen: {error.strerror or error}"])
@@ -92,6 +95,7 @@ class _Process:
         self._who, self._loaded, self._read_at = who, loaded, read_at
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
+        self._budget = Budget(0)  # until all is loaded that takes memory of its own
         self._tokens = tokens.place(environ)
         self._page = ApprovalsPage(self._tokens, settings.inbound_port, who, self._log)
         self._listening = False
@@ -126,18 +130,20 @@ class _Process:
             ports["page_port"] = self._page.open()
         self._approve()
         await self._approving.started()
-        limits = self._loaded.config.limits
+        self._resize_budget(self._loaded)
         proxy = Service(
             self._pipeline.handle,
             lambda: self._pipeline.in_force.gate.config.limits,
             self,
-            Budget(memory_limit.budget_bytes(limits.memory_bytes)),
+            self._budget,
         )
         admin = Service(
             Admin(self._readiness, self._exposition).handle,
-            Limits,
+            lambda: _ADMIN_LIMITS,
             Uncounted(self),
+            # Probes must be answered when all else is full.
             Budget(_ADMIN_BYTES),
+            _ADMIN_TIMEOUTS,
         )
         server, admin_server = HttpServer(proxy), HttpServer(admin)
         admin_servers = await listen(admin_server, _ADMIN_HOSTS, self._settings.admin_port)
@@ -167,6 +173,7 @@ class _Process:
         for listening in admin_servers:
             listening.close()
         await admin_server.shutdown(1.0)
+        self._record.sum_up()
         self._log.flush()
         return 0
 
@@ -216,7 +223,9 @@ class _Process:
         for source in config.enabled_sources:
             place = f"sources[{config.sources.index(source)}]"
             try:
-                upstreams[source.id] = UpstreamPool(source, self._path.parent, self._environ)
+                upstreams[source.id] = UpstreamPool(
+                    source, self._path.parent, self._environ, self._budget
+                )
             except CredentialMissing as error:
                 mistakes.append(Mistake(str(self._path), None, f"{place}.headers", str(error)))
             except TrustMissing as error:
@@ -240,12 +249,18 @@ class _Process:
             if exposed.get(source.id, source.expose) != source.expose:
                 self._pipeline.changes.tell(source.id)
         self._approve()
+        with contextlib.suppress(TooLittleMemory):  # then it stays as it was
+            self._resize_budget(loaded)
         self._mark(loaded)
 
     def _approve(self) -> None:
         """Let approvals go by the configuration in force."""
         self._approving.reloaded()
         self._pipeline.waiting = self._approving.waiting
+
+    def _resize_budget(self, loaded: Loaded) -> None:
+        """Let peers fill what is left by now. Raises `TooLittleMemory`."""
+        self._budget.resize(budget_bytes(loaded.config.limits.memory_bytes, self._budget.taken))
 
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest

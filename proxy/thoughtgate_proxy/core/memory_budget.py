@@ -19,7 +19,12 @@ class Budget:
     """`total` bytes, `taken` of them charged just now."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.taken = total, 0
+        self.taken = 0
+        self.resize(total)
+
+    def resize(self, total: int) -> None:
+        """Let peers fill `total` bytes; what is charged stays charged."""
+        self.total = total
         self.unreserved = total - total // _RESERVED
         """What those may fill together who are charged more than `SMALL_BYTES`."""
 

@@ -120,7 +120,12 @@ class Gateway:
     ) -> HttpReply | Awaitable[HttpReply]:
         way, limits = self._way(in_force, http.target), in_force.gate.config.limits
         try:
-            read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
+            read = message.read(
+                http.body,
+                max_batch=limits.batch,
+                max_depth=limits.json_depth,
+                max_values=limits.json_values,
+            )
         except Malformed as error:
             self._record.refused(self._new_id(), error.status, error.reason, limit=error.limit)
             return HttpReply(error.status, _JSON, answers.error(error.id, error.code, error.reason))

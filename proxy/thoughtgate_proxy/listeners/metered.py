@@ -21,8 +21,6 @@ from thoughtgate_proxy.core.protocol.http import HttpRefused
 from thoughtgate_proxy.listeners.request_head import HEADERS_TOO_LARGE, MOST_HEADERS, Block
 from thoughtgate_proxy.listeners.service import Service
 
-READ_BYTES = 1 << 14
-"""How much aiohttp is given at once, as far as we can tell where a request ends."""
 CONNECTION_BYTES = 1 << 14
 """What a connection is charged for as long as it is open: measured, with aiohttp's objects."""
 REQUEST_BYTES = 1 << 14
@@ -50,7 +48,7 @@ class Queue(Protocol):
     def data_received(self, data: bytes) -> None: ...
 
 
-class Metered(asyncio.Protocol, asyncio.Transport):
+class Metered(asyncio.BufferedProtocol, asyncio.Transport):
     """The client's protocol, and the transport of aiohttp's handler.
 
     One request at a time: bytes that come behind an unanswered one are dropped, and end the
@@ -65,7 +63,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         self._service, self._handler, self._connections = service, handler, connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._share = Share(service.budget)
+        self.share = Share(service.budget)
         self.state = State.HEAD
         self.deadline = math.inf
         """When the client is late with what comes next, by the loop's clock."""
@@ -90,12 +88,20 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         self._connections[self] = None
         self.deadline = self._loop.time() + self._service.timeouts.idle
         self._handler.connection_made(self)
+        if len(self._connections) > self._service.limits().connections:
+            self._make_room()
+        if self.state is State.CLOSING:
+            return
         try:
-            self._share.add(CONNECTION_BYTES)
+            self.share.add(CONNECTION_BYTES)
         except (NoRoom, TooBig):
-            self._no_room("connection")
+            self.no_room("connection")
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's
+        return self._service.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._service.buffer[:nbytes])
         if self.state is State.HEAD:
             self._service.to_requests.came()
             self._on_head(data)
@@ -112,7 +118,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         self._give_up()
         self._transport = None
         self._connections.pop(self, None)
-        self._share.release()
+        self.share.release()
 
     def pause_writing(self) -> None:
         self.writable = self._loop.create_future()
@@ -121,18 +127,51 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             return
         size = transport.get_write_buffer_size()
         try:
-            self._share.add(size)
+            self.share.add(size)
             self._unwritten = size
         except (NoRoom, TooBig):
             self._service.watch.cut("the client reads too slowly, and others fill the memory")
             self.abort()
 
     def resume_writing(self) -> None:
-        self._share.subtract(self._unwritten)
+        self.share.subtract(self._unwritten)
         self._unwritten = 0
         writable, self.writable = self.writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
+
+    # Where there is not enough for all
+
+    def _make_room(self) -> None:
+        """Close one connection: that which ends anyway, has no whole head, or is longest idle.
+
+        If there is none, one whose body is slow; if they all wait for replies, this one.
+        """
+        found = (one for one in self._connections if one.state is not State.REPLY)
+        min(found, key=lambda one: (one is self, one.state is State.BODY, one.deadline)).evict()
+
+    def evict(self) -> None:
+        """End, since others need the place."""
+        told = "all connections that are allowed are open"
+        if self.state is State.CLOSING:
+            self.abort()
+        elif self.state is State.BODY or self._head_bytes or self._newest():
+            self.refuse(HttpRefused(503, told, limit="connections"))
+        else:  # a reply that nobody asked for could be taken for another request's
+            self._service.watch.refused(503, told, "connections")
+            self.abort()
+
+    def _newest(self) -> bool:
+        return next(reversed(self._connections)) is self
+
+    def _take_from_slow(self, size: int) -> bool:
+        """Give up the largest body that is not whole, if it has more than this request needs."""
+        slow = [one for one in self._connections if one.state is State.BODY and one is not self]
+        largest = max(slow, key=lambda one: one.share.charged, default=None)
+        if largest is None or largest.share.charged <= self.share.charged + size:
+            return False
+        largest.no_room("request")
+        return True
 
     # Requests
 
@@ -153,14 +192,10 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         if not ends:
             self._half_head(data)
             return
-        whole = len(data) <= READ_BYTES
-        handler = self._handler
-        handler.data_received(data if whole else data[:end])
-        messages = handler._messages  # noqa: SLF001  tests/proxy/listeners/test_aiohttp.py holds it
+        self._handler.data_received(data)
+        messages = self._handler._messages  # noqa: SLF001  tests/proxy/listeners/test_aiohttp.py holds it
         if not messages:
             self._head_bytes, self._last_bytes = came + len(data), data[-3:]
-            if not whole:  # no head, however many ends of lines it had
-                self.refuse(HttpRefused(400, "the request is not HTTP"))
             return
         message, payload = messages[0]
         if not isinstance(message, RawRequestMessage):
@@ -175,28 +210,18 @@ class Metered(asyncio.Protocol, asyncio.Transport):
         self.lasts = not message.should_close
         if not self._begin(message, block, size):
             return
-        whole, handler = len(data) <= READ_BYTES, self._handler
         rest = len(data) - end
         if block.chunked:
             self._left, self._grown, self._quiet = None, 0, 0
-            if whole:
-                self._came_in_chunks(rest)
-            else:
-                self._on_body(data[end:])
-            if self.state is State.BODY and block.waits and not rest:
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._came_in_chunks(rest)
         elif rest < block.body_length:
             self._left = block.body_length - rest
-            if not whole:
-                handler.data_received(data[end:])
-            elif block.waits and not rest:
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._charge_body(rest)
         else:
-            if not whole:
-                handler.data_received(data[end : end + block.body_length])
             self._whole()
             self.lasts = self.lasts and rest == block.body_length
+        if self.state is State.BODY and block.waits and not rest:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _half_head(self, data: bytes) -> None:
         if not self._head_bytes:
@@ -246,18 +271,10 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             if self._charge_body(len(data)):
                 self._handler.data_received(data)
             return
-        taken = 0
-        while taken < len(data) and self.state is State.BODY:
-            # While it is paused, aiohttp keeps what comes as it is.
-            piece = data[taken:] if self._paused else data[taken : taken + READ_BYTES]
-            taken += len(piece)
-            if not self._charge_body(len(piece)):
-                return
-            self._handler.data_received(piece)
-            if not self._paused:
-                self._came_in_chunks(len(piece))
-        if taken < len(data):
-            self.lasts = False
+        if self._charge_body(len(data)):
+            self._handler.data_received(data)
+            if not self._paused:  # else aiohttp keeps the rest as it is until it goes on
+                self._came_in_chunks(len(data))
 
     def _came_in_chunks(self, count: int) -> None:
         """So many bytes of chunks were read: see whether the body grew, or ended."""
@@ -305,7 +322,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             body = bytes(whole)
             if self.state is State.BODY:  # aiohttp had been paused before the end of the chunks
                 self._whole()
-        self._share.subtract(self._unread)
+        self.share.subtract(self._unread)
         self._unread = 0
         if body and not self._charge(parsed_cost(body)):
             raise ConnectionAbortedError
@@ -318,17 +335,19 @@ class Metered(asyncio.Protocol, asyncio.Transport):
     def _charge(self, size: int) -> bool:
         """Whether there is room for so much more; else it was refused."""
         try:
-            self._share.add(size)
+            self.share.add(size)
         except TooBig:
             told = "the request needs more memory than there is for all"
             self.refuse(HttpRefused(413, told, limit="memory_bytes"))
         except NoRoom:
-            self._no_room("request")
+            if self._take_from_slow(size):
+                return self._charge(size)
+            self.no_room("request")
         else:
             return True
         return False
 
-    def _no_room(self, what: str) -> None:
+    def no_room(self, what: str) -> None:
         told = f"others fill the memory, so there is none for this {what}: try again later"
         self.refuse(HttpRefused(503, told, limit="memory_bytes"))
 
@@ -341,6 +360,8 @@ class Metered(asyncio.Protocol, asyncio.Transport):
 
     def end_with(self, status: int, reason: str) -> None:
         """Answer with words of ours, as the last reply."""
+        if self.state is State.CLOSING:
+            return
         self.write(self._service.heads.refusal(status, reason))
         self.close()
         self._end_handler()
@@ -377,7 +398,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
             self._service.active -= 1
             self._service.watch.ended(time.perf_counter() - begun)
         self._unread = 0
-        self._share.keep(CONNECTION_BYTES)
+        self.share.keep(CONNECTION_BYTES)
 
     def _give_up(self) -> None:
         """The client has gone: so shall whoever works for it."""
@@ -409,6 +430,7 @@ class Metered(asyncio.Protocol, asyncio.Transport):
                 transport.write_eof()
 
     def abort(self) -> None:
+        self._connections.pop(self, None)
         self._give_up()
         if self._transport is not None:
             self._transport.abort()

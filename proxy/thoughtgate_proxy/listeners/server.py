@@ -21,8 +21,8 @@ from thoughtgate_proxy.core.protocol.http import (
     first,
 )
 from thoughtgate_proxy.listeners.attention import FEW
-from thoughtgate_proxy.listeners.metered import READ_BYTES, Metered, State
-from thoughtgate_proxy.listeners.service import Service
+from thoughtgate_proxy.listeners.metered import Metered, State
+from thoughtgate_proxy.listeners.service import READ_BYTES, Service
 
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _LOOK_SECONDS = 0.02

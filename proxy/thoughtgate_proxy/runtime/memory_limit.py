@@ -24,16 +24,20 @@ class TooLittleMemory(Exception):
 
 def budget_bytes(
     configured: int | None,
+    charged: int = 0,
     limits: Sequence[Path] = _LIMITS,
     status: Path = _STATUS,
 ) -> int:
     """What peers may fill, in bytes: `configured`, but never more than the cgroup leaves.
 
-    That is its limit less an eighth and less our own anonymous memory as it is now. The pages of
+    That is its limit less an eighth and less our own anonymous memory as it is now, of which
+    `charged` bytes are peers' already. The pages of
     programs and libraries, nearly half of what is resident, are not counted: the kernel gives them
     up before anything is killed. Raises `TooLittleMemory`.
     """
     left = _left(limits, status)
+    if left is not None:
+        left += charged
     if left is not None and left < LEAST_BYTES:
         raise TooLittleMemory(
             f"the container's memory limit leaves {max(0, left) // 1024} KiB for requests, and at "

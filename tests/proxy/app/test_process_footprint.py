@@ -44,7 +44,9 @@ async def loaded(proxy: Proxy, file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("rules", "needed"), [(PLAIN, {"aiohttp"}), (CEDAR, {"aiohttp", "cedarpy"})], ids=["plain", "Cedar"]
+    ("rules", "needed"),
+    [(PLAIN, {"aiohttp"}), (CEDAR, {"aiohttp", "cedarpy"})],
+    ids=["plain", "Cedar"],
 )
 def test_a_library_is_loaded_only_where_it_is_needed(
     tmp_path: Path, rules: str, needed: set[str]

@@ -127,16 +127,46 @@ async def test_bodies_share_the_memory() -> None:
 
 
 @run
-async def test_small_calls_have_a_reserve_that_large_ones_cannot_fill() -> None:
+async def test_whole_calls_win_over_bodies_that_are_slow() -> None:
     async with listening(memory=1 << 20) as (port, watch, listener):
         async with contextlib.AsyncExitStack() as slow:
-            for size in (500_000, 100_000, 100_000, 50_000, 20_000):
+            for size in (400_000, 100_000, 100_000, 50_000, 20_000):
                 wire = await slow.enter_async_context(connected(port))
                 await wire.send(post(b"", f"Content-Length: {size}") + b"x" * (size - 1))
             await within(lambda: listener.budget.taken > 0.8 * listener.budget.unreserved, "them")
             assert (await ask(port, post(b"{}"))).status == 200
-            assert (await ask(port, post(b"x" * 60_000))).status == 503
-        assert set(watch.refusals) == {503}
+            assert not watch.refusals
+            assert (await ask(port, post(b"x" * 60_000))).status == 200
+        assert watch.refusals == [503]
+        assert watch.limits == ["memory_bytes"]
+
+
+@run
+async def test_the_idlest_connection_goes_where_there_are_too_many() -> None:
+    go = asyncio.Event()
+
+    async def slow(request: HttpRequest) -> HttpReply:
+        await go.wait()
+        return await echo(request)
+
+    async with (
+        listening(slow, Limits(connections=4)) as (port, watch, _),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        wires = [await stack.enter_async_context(connected(port)) for _ in range(4)]
+        await wires[1].send(post(b"[1]"))
+        await within(lambda: watch.active, "the call")
+        await wires[2].send(b"POST / HTTP/1.1\r\nHost: loc")
+        more = [await stack.enter_async_context(connected(port)) for _ in range(2)]
+        assert (await wires[2].reply()).status == 503
+        await wires[0].closed()
+        assert watch.limits == ["connections"] * 2
+        for wire in (wires[3], *more):
+            await wire.send(post(b"[2]"))
+        await within(lambda: watch.active == 4, "all four")
+        assert (await ask(port, post(b"[3]"))).status == 503
+        go.set()
+        assert [(await wire.reply()).status for wire in (wires[1], *more)] == [200] * 3
 
 
 @run

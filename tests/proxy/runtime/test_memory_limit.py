@@ -19,7 +19,7 @@ def found(folder: Path, texts: list[str | None], configured: int | None = None) 
         files.append(folder / str(number))
         if text is not None:
             files[-1].write_text(text)
-    return budget_bytes(configured, files, status)
+    return budget_bytes(configured, 0, files, status)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from thoughtgate_proxy.core.config.values import Kind
-from thoughtgate_proxy.core.protocol import strict_json
+from thoughtgate_proxy.core.protocol import json_size, strict_json
 from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins_within
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
 
@@ -25,6 +25,7 @@ INTERNAL_ERROR = -32603
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 MAX_NAME = 1024
 MAX_URI = 8192
+MAX_VALUES = 10_000
 # Each is judged, and logged, on its own.
 MAX_TARGETS = 1000
 # A JavaScript server could not repeat a larger id (ECMA-262, Number.MAX_SAFE_INTEGER).
@@ -120,8 +121,17 @@ class Batch:
     members: tuple[tuple[Message, bytes], ...]
 
 
-def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH) -> Message | Batch:
+def read(
+    body: bytes,
+    *,
+    max_batch: int,
+    max_depth: int = strict_json.MAX_DEPTH,
+    max_values: int = MAX_VALUES,
+) -> Message | Batch:
     """Read the body of a POST. Raises `Malformed`."""
+    if json_size.exceeds(body, max_values):
+        said = f"the body has more than {max_values} keys and values"
+        raise Malformed(said, INVALID_REQUEST, limit="json_values")
     try:
         value = strict_json.loads(body, max_depth)
     except strict_json.TooDeep as error:
