@@ -94,6 +94,14 @@ async def push(wire: Wire, data: bytes, seconds: float = 3.0) -> None:
             await wire.writer.drain()
 
 
+async def settled(victim: Victim, seconds: float = 12.0) -> None:
+    """Wait until the proxy has nothing left to do, or for `seconds`."""
+    end, before = time.monotonic() + seconds, -1.0
+    while victim.alive and time.monotonic() < end and (now := cpu_seconds(victim.proxy)) != before:
+        before = now
+        await asyncio.sleep(0.5)
+
+
 async def silent(_: Received, peer: Peer) -> None:
     """A server that takes a call and never answers."""
     await peer.gone.wait()

@@ -59,7 +59,7 @@ async def listening(
     """The listener alone, in this process. In the end nothing may be under way."""
     watch, in_force = Watching(), limits or Limits()
     budget = Budget(memory)
-    times = Timeouts(idle=idle, head=idle, body=seconds)
+    times = Timeouts(idle=idle, head=min(idle, 9.0), body=seconds)
     listener = Service(handle, lambda: in_force, watch, budget, times)
     server = HttpServer(listener)
     servers = await listen(server, ["127.0.0.1"], 0)

@@ -225,6 +225,7 @@ def expected(way: Endpoint, asked: Sequence[Request] | None) -> Expected:
         learn=record.metrics.learn,
         dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
         failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
+        budget=way.upstream.budget,
     )
 
 

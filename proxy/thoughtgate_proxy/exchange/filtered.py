@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Sequence
 
 import msgspec
 
+from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply, ReplyCut
 from thoughtgate_proxy.core.protocol.message import Request
@@ -17,7 +18,7 @@ from thoughtgate_proxy.exchange.exchange import (
     pieces,
 )
 from thoughtgate_proxy.mcp import listings, reply_filter
-from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, Expected
+from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, MEMORY_LIMIT, Expected
 from thoughtgate_proxy.upstream.response_body import ReplyBody, UpstreamReply
 
 
@@ -56,13 +57,24 @@ class PostExchange(Exchange):
 
     async def _whole(self, reply: UpstreamReply, wanted: Expected) -> HttpReply:
         """A reply that must be seen whole, filtered and joined by our own answers."""
+        share = Share(wanted.budget)
         try:
-            body = await _read(reply.body, wanted.limit)
+            return await self._read_whole(reply, wanted, share)
         except ReplyCut:
             return self._refused(502, "the server's reply was cut short")
+        except (NoRoom, TooBig):
+            reply.close()
+            text = "the server's reply does not fit into the memory that is left"
+            return self._refused(502, f"{text} (`limits.memory_bytes`)", MEMORY_LIMIT)
+        finally:
+            share.release()
+
+    async def _read_whole(self, reply: UpstreamReply, wanted: Expected, share: Share) -> HttpReply:
+        body = await _read(reply.body, wanted.limit, share)
         if body is None:
             text = f"the server's reply is longer than {wanted.limit} bytes, so it was not read"
             return self._refused(502, text, LISTING_LIMIT)
+        share.add(parsed_cost(body))
         if wanted.listing:
             body = reply_filter.listing(body, wanted)
         if self._ours:  # which are all where nothing of what was sent has an answer of the server's
@@ -84,13 +96,14 @@ def _lists(asked: Sequence[Request]) -> bool:
     return False
 
 
-async def _read(body: bytes | ReplyBody, limit: int) -> bytes | None:
+async def _read(body: bytes | ReplyBody, limit: int, share: Share) -> bytes | None:
     """The whole body; None, and the rest given up, if it is longer than `limit` bytes."""
     if isinstance(body, bytes):
         return body if len(body) <= limit else None
     whole = bytearray()
     async for piece in body:
         whole += piece
+        share.add(len(piece))
         if len(whole) > limit:
             body.close()
             return None

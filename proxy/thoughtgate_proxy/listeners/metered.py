@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol.http import HttpRefused
 from thoughtgate_proxy.listeners.request_head import HEADERS_TOO_LARGE, MOST_HEADERS, Block
-from thoughtgate_proxy.listeners.service import Service
+from thoughtgate_proxy.listeners.service import READ_BYTES, Service
 
 CONNECTION_BYTES = 1 << 14
 """What a connection is charged for as long as it is open: measured, with aiohttp's objects."""
@@ -46,6 +46,34 @@ class Queue(Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def connection_lost(self, exc: BaseException | None) -> None: ...
     def data_received(self, data: bytes) -> None: ...
+
+
+class Pieces:
+    """A body while it comes: blocks of one size, since one that grows leaves holes in the heap.
+
+    With a `bytearray` for each, 40 slow bodies took 1.8 times their bytes.
+    """
+
+    __slots__ = ("_blocks", "_last", "_size")
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._last = bytearray()
+        self._size = 0
+
+    def add(self, piece: bytes) -> int:
+        """Keep the next piece; gives how many bytes there are by now."""
+        self._size += len(piece)
+        self._last += piece
+        if len(self._last) >= READ_BYTES:
+            self._blocks.append(bytes(self._last))
+            self._last = bytearray()
+        return self._size
+
+    def join(self) -> bytes:
+        """The whole; nothing is kept."""
+        blocks, self._blocks = self._blocks, []
+        return b"".join([*blocks, bytes(self._last)])
 
 
 class Metered(asyncio.BufferedProtocol, asyncio.Transport):
@@ -88,8 +116,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         self._connections[self] = None
         self.deadline = self._loop.time() + self._service.timeouts.idle
         self._handler.connection_made(self)
-        if len(self._connections) > self._service.limits().connections:
-            self._make_room()
+        self._make_room(self._service.limits().connections)
         if self.state is State.CLOSING:
             return
         try:
@@ -142,20 +169,29 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     # Where there is not enough for all
 
-    def _make_room(self) -> None:
-        """Close one connection: that which ends anyway, has no whole head, or is longest idle.
+    def _make_room(self, most: int) -> None:
+        """Close one connection if there are too many: that which has no whole head, or is idlest.
 
-        If there is none, one whose body is slow; if they all wait for replies, this one.
+        If there is none, one whose body is slow; if they all wait for replies, this one. Those that
+        end anyway are counted apart.
         """
-        found = (one for one in self._connections if one.state is not State.REPLY)
-        min(found, key=lambda one: (one is self, one.state is State.BODY, one.deadline)).evict()
+        if len(self._connections) <= most:
+            return
+        ends = [one for one in self._connections if one.state is State.CLOSING]
+        if len(self._connections) - len(ends) > most:
+            found = (
+                one
+                for one in self._connections
+                if one.state is State.HEAD or one.state is State.BODY
+            )
+            min(found, key=lambda one: (one is self, one.state is State.BODY, one.deadline)).evict()
+        if len(ends) > most:
+            ends[0].abort()
 
     def evict(self) -> None:
         """End, since others need the place."""
         told = "all connections that are allowed are open"
-        if self.state is State.CLOSING:
-            self.abort()
-        elif self.state is State.BODY or self._head_bytes or self._newest():
+        if self.state is State.BODY or self._head_bytes or self._newest():
             self.refuse(HttpRefused(503, told, limit="connections"))
         else:  # a reply that nobody asked for could be taken for another request's
             self._service.watch.refused(503, told, "connections")
@@ -312,14 +348,12 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         if payload.is_eof():
             body = payload.read_nowait() if payload is not EMPTY_PAYLOAD else b""
         else:
-            whole = bytearray()
-            most = self._service.limits().request_body_bytes
+            pieces, most = Pieces(), self._service.limits().request_body_bytes
             while piece := await payload.readany():
-                whole += piece
-                if len(whole) > most:
+                if pieces.add(piece) > most:
                     self.refuse(_too_long(most))
                     raise ConnectionAbortedError
-            body = bytes(whole)
+            body = pieces.join()
             if self.state is State.BODY:  # aiohttp had been paused before the end of the chunks
                 self._whole()
         self.share.subtract(self._unread)
@@ -329,6 +363,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         return body
 
     def _charge_body(self, size: int) -> bool:
+        size += size // 4  # measured, with what holds the pieces
         self._unread += size
         return self._charge(size)
 

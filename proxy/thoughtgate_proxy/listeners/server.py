@@ -23,9 +23,11 @@ from thoughtgate_proxy.core.protocol.http import (
 from thoughtgate_proxy.listeners.attention import FEW
 from thoughtgate_proxy.listeners.metered import Metered, State
 from thoughtgate_proxy.listeners.service import READ_BYTES, Service
+from thoughtgate_proxy.runtime import heap
 
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _LOOK_SECONDS = 0.02
+_TRIM_BYTES = 4 << 20
 # The head is bounded before aiohttp sees it; its own limits only must not be lower.
 _LINE_BYTES = 1 << 17
 _MOST_HEADERS = 128
@@ -271,6 +273,7 @@ class HttpServer:
         self._connections: dict[Metered, None] = {}
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
+        self._high = 0  # the most that was charged since the heap was trimmed
         times = service.timeouts
         self._period = min(1.0, min(times.idle, times.head, times.body, times.linger) / 4)
 
@@ -286,8 +289,17 @@ class HttpServer:
         for connection in [one for one in self._connections if one.deadline <= now]:
             connection.time_out()
         self._sweeping = None
+        self._trim()
         if self._connections:
             self._sweeping = self._loop.call_later(self._period, self._sweep)
+
+    def _trim(self) -> None:
+        """Give the kernel back what peers had filled and fill no more."""
+        taken = self._service.budget.taken
+        self._high = max(self._high, taken)
+        if self._high > _TRIM_BYTES and taken < self._high // 4:
+            self._high = taken
+            heap.trim()
 
     async def shutdown(self, seconds: float) -> None:
         """Close all connections; those with requests under way have so long to end by themselves.

@@ -15,6 +15,8 @@ _WITHOUT_LIMIT = 64 << 20
 _NO_LIMIT = 1 << 60
 # For what nobody can charge exactly: the allocator's holes, the kernel's share of the cgroup.
 _MARGIN = 8  # one of so many parts of the limit
+# What is loaded only when it is needed first: the metrics' library, SQLite's caches.
+_LATER_BYTES = 5 << 20
 LEAST_BYTES = 4 << 20
 
 
@@ -30,8 +32,8 @@ def budget_bytes(
 ) -> int:
     """What peers may fill, in bytes: `configured`, but never more than the cgroup leaves.
 
-    That is its limit less an eighth and less our own anonymous memory as it is now, of which
-    `charged` bytes are peers' already. The pages of
+    That is its limit less an eighth, less what is loaded later, and less our own anonymous memory
+    as it is now, of which `charged` bytes are peers' already. The pages of
     programs and libraries, nearly half of what is resident, are not counted: the kernel gives them
     up before anything is killed. Raises `TooLittleMemory`.
     """
@@ -56,6 +58,7 @@ def _left(limits: Sequence[Path], status: Path) -> int | None:
         except (OSError, ValueError):
             continue
         if own and text.isdecimal() and int(text) < _NO_LIMIT:
-            return int(text) - int(text) // _MARGIN - int(own[1]) * 1024
+            limit = int(text)
+            return limit - limit // _MARGIN - _LATER_BYTES - int(own[1]) * 1024
         return None
     return None

@@ -11,6 +11,7 @@ from typing import cast
 
 import httptools
 
+from thoughtgate_proxy.core.bounded_cache import HEADER_BYTES
 from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.response_body import ReplyBody, Taker, UpstreamReply
@@ -160,7 +161,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Keep the head of a reply that is all of `data`."""
         head = self._head
         if head is not None and head.length == len(data) - end:
-            self._heads.whole.put(data[:end], head, end)
+            self._heads.whole.put(data[:end], head, end + HEADER_BYTES * len(head.headers))
 
     def eof_received(self) -> bool:
         self._end(None)

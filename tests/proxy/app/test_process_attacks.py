@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.attacked import Victim, attacked, many, push, silent
+from tests.harness.attacked import Victim, attacked, many, push, settled, silent
 from tests.harness.cgroup import needed
 from tests.harness.wait import run
 from tests.harness.wire import Cut, ask, call, connected, get, post
@@ -37,12 +37,14 @@ async def tiny_chunks(victim: Victim) -> None:
     async with many(victim.proxy.port, 12) as wires:
         begun = CHUNKED + b"2\r\naa\r\n" * (100 * KIB)
         await asyncio.gather(*(push(wire, begun, 8.0) for wire in wires))
+        await settled(victim)
 
 
 async def slow_bodies(victim: Victim) -> None:
     async with many(victim.proxy.port, 40) as wires:
         begun = post(b"", "Content-Length: 1048576") + b"x" * 1_048_000
         await asyncio.gather(*(push(wire, begun) for wire in wires))
+        await settled(victim)
         statuses = [(await victim.call()).status for _ in range(5)]
         assert statuses == [200] * 5, "small calls keep a reserve"
 
@@ -52,6 +54,7 @@ async def pipelined(victim: Victim) -> None:
     data = post(call("get_user")) + get() * (250 * KIB // len(get()))
     async with many(victim.proxy.port, 80) as wires:
         await asyncio.gather(*(push(wire, data) for wire in wires))
+        await settled(victim)
 
 
 async def upgrades(victim: Victim) -> None:
@@ -73,6 +76,7 @@ async def half_heads(victim: Victim) -> None:
     async with many(victim.proxy.port, 400) as wires:
         begun = b"POST / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 16_000
         await asyncio.gather(*(push(wire, begun) for wire in wires))
+        await settled(victim)
 
 
 async def bytes_behind(victim: Victim) -> None:
@@ -82,12 +86,14 @@ async def bytes_behind(victim: Victim) -> None:
         for wire in wires:
             await push(wire, post(call("get_user")))
         await asyncio.gather(*(push(wire, behind) for wire in wires))
+        await settled(victim)
 
 
 async def calls_in_flight(victim: Victim) -> None:
     victim.server.script = silent
     async with many(victim.proxy.port, 2080) as wires:
         await asyncio.gather(*(push(wire, post(call("get_user"))) for wire in wires))
+        await settled(victim)
 
 
 async def idle(victim: Victim) -> None:
@@ -104,7 +110,7 @@ async def unread_replies(victim: Victim) -> None:
         for wire in wires:
             wire.writer.transport.pause_reading()  # type: ignore[attr-defined]  # it is a Transport
         await asyncio.gather(*(push(wire, post(call("get_user"))) for wire in wires))
-        await asyncio.sleep(3)
+        await settled(victim)
 
 
 async def expensive_bodies(victim: Victim) -> None:

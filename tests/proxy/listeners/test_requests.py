@@ -130,7 +130,7 @@ async def test_bodies_share_the_memory() -> None:
 async def test_whole_calls_win_over_bodies_that_are_slow() -> None:
     async with listening(memory=1 << 20) as (port, watch, listener):
         async with contextlib.AsyncExitStack() as slow:
-            for size in (400_000, 100_000, 100_000, 50_000, 20_000):
+            for size in (300_000, 80_000, 80_000, 40_000, 16_000):
                 wire = await slow.enter_async_context(connected(port))
                 await wire.send(post(b"", f"Content-Length: {size}") + b"x" * (size - 1))
             await within(lambda: listener.budget.taken > 0.8 * listener.budget.unreserved, "them")
@@ -150,7 +150,7 @@ async def test_the_idlest_connection_goes_where_there_are_too_many() -> None:
         return await echo(request)
 
     async with (
-        listening(slow, Limits(connections=4)) as (port, watch, _),
+        listening(slow, Limits(connections=4), idle=60.0) as (port, watch, _),
         contextlib.AsyncExitStack() as stack,
     ):
         wires = [await stack.enter_async_context(connected(port)) for _ in range(4)]

@@ -7,7 +7,7 @@ import pytest
 from thoughtgate_proxy.runtime.memory_limit import TooLittleMemory, budget_bytes
 
 MIB = 1 << 20
-LEFT = 50 * MIB - 50 * MIB // 8 - 30_000 * 1024
+LEFT = 50 * MIB - 50 * MIB // 8 - 5 * MIB - 30_000 * 1024
 
 
 def found(folder: Path, texts: list[str | None], configured: int | None = None) -> int:
@@ -41,7 +41,7 @@ def test_it_is_what_the_cgroup_leaves_less_an_eighth(
 
 
 def test_what_is_configured_is_never_more_than_the_cgroup_leaves(tmp_path: Path) -> None:
-    assert found(tmp_path, ["52428800\n"], 5 * MIB) == 5 * MIB
+    assert found(tmp_path, ["52428800\n"], 4 * MIB) == 4 * MIB
     assert found(tmp_path, ["52428800\n"], 500 * MIB) == LEFT
     assert found(tmp_path, ["max\n"], 500 * MIB) == 500 * MIB
 

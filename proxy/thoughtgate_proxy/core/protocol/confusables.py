@@ -15,6 +15,12 @@ _INVISIBLE = re.compile(
 _TURKISH = {0x130: "i", 0x131: "i"}
 # Normalising a run of combining marks takes time that grows with its square.
 _LONGEST_NORMALISED = 256
+# Of a message's different keys beyond ASCII, in characters: to fold so many takes up to 12 ms.
+MOST_FOLDED = 4096
+
+
+class KeysTooLong(ValueError):
+    """There are too many keys beyond ASCII to compare them."""
 
 
 def fold(key: str) -> str:
@@ -42,11 +48,14 @@ class KnownKeys:
     def impostor(self, value: Mapping[str, Any]) -> tuple[str, str] | None:
         """A key of `value` that looks like a known one without being it, and that one.
 
+        Raises `KeysTooLong`.
+
         Underscores and hyphens do not tell keys apart: models with aliases (Pydantic's, Jackson's)
         often take `resource_subscriptions` for `resourceSubscriptions`.
         """
         if self.hold(value):
             return None  # far quicker than to fold its keys
+        _check(value, set())
         for key in value:
             meant = self._meant.get(_plain(key))
             if meant is not None and meant != key:
@@ -67,12 +76,15 @@ def twins(value: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def twins_within(value: Any) -> tuple[str, str] | None:
-    """Two such keys in one object anywhere within `value`."""
+    """Two such keys in one object anywhere within `value`. Raises `KeysTooLong`."""
+    met: set[str] = set()
     todo = [value] if isinstance(value, (dict, list)) else []
     while todo:
         node = todo.pop()
-        if isinstance(node, dict) and (found := twins(node)):
-            return found
+        if isinstance(node, dict):
+            _check(node, met)
+            if found := twins(node):
+                return found
         for child in node.values() if isinstance(node, dict) else node:
             if isinstance(child, (dict, list)):
                 todo.append(child)  # noqa: PERF401  a comprehension costs more than it saves here
@@ -81,3 +93,12 @@ def twins_within(value: Any) -> tuple[str, str] | None:
 
 def _plain(key: str) -> str:
     return fold(key).replace("_", "").replace("-", "")
+
+
+def _check(keys: Iterable[str], met: set[str]) -> None:
+    """Refuse keys before they are folded, where with those that were `met` they are too long."""
+    new = [key for key in keys if not key.isascii() and key not in met]
+    if new:
+        met.update(new)
+        if sum(map(len, met)) > MOST_FOLDED:
+            raise KeysTooLong(f"its keys have more than {MOST_FOLDED} characters beyond ASCII")

@@ -13,7 +13,7 @@ import msgspec
 
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.protocol import json_size, strict_json
-from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins_within
+from thoughtgate_proxy.core.protocol.confusables import KeysTooLong, KnownKeys, twins_within
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
 
 PARSE_ERROR = -32700
@@ -138,6 +138,13 @@ def read(
         raise Malformed(str(error), PARSE_ERROR, limit="json_depth") from error
     except strict_json.UnreadableJSON as error:
         raise Malformed(str(error), PARSE_ERROR) from error
+    try:
+        return _read(value, body, max_batch)
+    except KeysTooLong as error:
+        raise Malformed(str(error), limit="json_values") from error
+
+
+def _read(value: Any, body: bytes, max_batch: int) -> Message | Batch:
     if not isinstance(value, list):
         return _message(value)
     if not value:
