@@ -21,7 +21,7 @@ from thoughtgate_proxy.holds.request import HeldRequest
 from thoughtgate_proxy.holds.service import HoldService
 from thoughtgate_proxy.mcp import answers, tasks
 from thoughtgate_proxy.mcp.list_changes import ListChanges
-from thoughtgate_proxy.mcp.reply_rewriter import edited
+from thoughtgate_proxy.mcp.reply_rewriter import rewritten
 from thoughtgate_proxy.telemetry.record import Record
 from thoughtgate_proxy.upstream.pool import UpstreamPool
 
@@ -135,7 +135,7 @@ class Gateway:
                     work = partial(self._waited, waiting, way, http, head, read, ruling)
                     return self._guarded(work)
             elif isinstance(read, Notification) and read.method == "notifications/cancelled":
-                ours = waiting.taken_back(read, head)
+                ours = waiting.cancel(read, head)
                 if ours is None:
                     return HttpReply(202)
                 body = ours(body)
@@ -154,27 +154,27 @@ class Gateway:
         ruling: Forward | Hold,
     ) -> HttpReply:
         """Answer what a human must decide on, or what tells of such requests."""
-        arrival = HeldRequest(
+        held = HeldRequest(
             request=read,
             body=http.body,
             head=head,
             source=way.route.source,
             target=way.route.target,
-            gate=way.gate,
-            exchange=partial(Dispatch, self._way_now, read),
+            engine=way.gate,
+            dispatch=partial(Dispatch, self._way_now, read),
         )
         if isinstance(ruling, Hold):
-            return await waiting.hold(arrival, ruling.decisions, ruling.correlation, ruling.trace)
-        ours = await waiting.answered(arrival, ruling.decisions)
+            return await waiting.hold(held, ruling.decisions, ruling.correlation, ruling.trace)
+        ours = await waiting.answer(held, ruling.decisions)
         if ours is not None:
             return ours
-        edit = await waiting.edit(arrival)
+        rewrite = await waiting.rewrite_of(held)
         reply = await PostExchange(
             way, way.permit("POST", http.body, ruling.decisions), head, (read,)
         )
-        if edit is None:
+        if rewrite is None:
             return reply
-        return await edited(reply, edit, way.gate.config.limits.listing_reply_bytes)
+        return await rewritten(reply, rewrite, way.gate.config.limits.listing_reply_bytes)
 
     async def _guarded(self, work: Callable[[], Awaitable[HttpReply]]) -> HttpReply:
         # A client that goes at once cancels this before its first step: `work` is then not begun.

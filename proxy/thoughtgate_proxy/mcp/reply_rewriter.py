@@ -1,4 +1,4 @@
-"""Replies of a server with something of ours in them."""
+"""Rewrites the messages in a server's reply."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -6,37 +6,39 @@ from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply, ReplyCut, first
 from thoughtgate_proxy.mcp.sse import EventPart, Splitter, data_of, with_data
 
-Edit = Callable[[bytes], bytes]
+Rewrite = Callable[[bytes], bytes]
 """Makes of a JSON-RPC message another one."""
 
 
-async def edited(reply: HttpReply, edit: Edit, limit: int) -> HttpReply:
-    """`reply` with each of its messages edited; one beyond `limit` bytes passes as it is."""
+async def rewritten(reply: HttpReply, rewrite: Rewrite, limit: int) -> HttpReply:
+    """`reply` with each of its messages rewritten; one beyond `limit` bytes passes as it is."""
     kind = headers.media_type(first(reply.headers, "content-type"))
     encoding = first(reply.headers, "content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         return reply
     anew = [(name, value) for name, value in reply.headers if name != "content-length"]
     if kind == headers.EVENT_STREAM and not isinstance(reply.body, bytes):
-        return HttpReply(reply.status, anew, _events(reply.body, edit, limit), reply.close)
+        return HttpReply(reply.status, anew, _events(reply.body, rewrite, limit), reply.close)
     if kind != headers.JSON:
         return reply
     body = reply.body if isinstance(reply.body, bytes) else await _whole(reply, limit)
     if not isinstance(body, bytes):
         return HttpReply(reply.status, reply.headers, body, reply.close)
-    new = edit(body)
+    new = rewrite(body)
     if new == body:
         return HttpReply(reply.status, reply.headers, body, reply.close)
     # What was an error to the server may be none any more.
     return HttpReply(200, anew, new, reply.close)
 
 
-async def _events(pieces: AsyncIterator[bytes], edit: Edit, limit: int) -> AsyncIterator[bytes]:
+async def _events(
+    pieces: AsyncIterator[bytes], rewrite: Rewrite, limit: int
+) -> AsyncIterator[bytes]:
     splitter = Splitter(limit, parts=True)
     async for piece in pieces:
         for event in splitter.feed(piece):
             data = None if isinstance(event, EventPart) else data_of(event)
-            new = edit(data) if data else data
+            new = rewrite(data) if data else data
             yield event if new is None or new == data else with_data(event, new)
     if splitter.rest:
         yield splitter.rest

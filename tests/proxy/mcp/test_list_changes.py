@@ -164,7 +164,7 @@ def test_nothing_comes_between_the_pieces_of_an_event() -> None:
         with pytest.raises(ReplyCut):
             await anext(stream)
         changes.tell("up")
-        assert changes._told == {"up": set()}
+        assert changes._listeners == {"up": set()}
 
     test()
 
