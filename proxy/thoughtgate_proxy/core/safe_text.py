@@ -69,6 +69,19 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
     return SafeText(text, shower.text(others) if others else "", tuple(shower.hid))
 
 
+def responses(body: bytes, redact: Sequence[str] = ()) -> SafeText:
+    """The `inputResponses` in `body` as arguments, in one line; `redact` as in `call`.
+
+    A path counts from the top, within each response, and within each response's `content`.
+    Raises `UnreadableJSON`.
+    """
+    value = strict_json.as_written(body)
+    within = value if isinstance(value, dict) else ()
+    tops = ["", *(f"{key}." for key in within), *(f"{key}.content." for key in within)]
+    shower = _Shower([top + path for path in redact for top in tops], compact=True)
+    return SafeText(shower.text(value), redacted=tuple(shower.hid))
+
+
 def text(value: str) -> str:
     """One line of plain text with the same escapes, as for a tool's name; quotes stay."""
     return _escaped(value)

@@ -16,8 +16,8 @@ from thoughtgate_proxy.core.protocol.routing import Route, route, well_known
 from thoughtgate_proxy.exchange import filtered, listen, passthrough
 from thoughtgate_proxy.exchange.body import JSON
 from thoughtgate_proxy.exchange.dispatch import Dispatch
-from thoughtgate_proxy.exchange.edit import edited
 from thoughtgate_proxy.exchange.exchange import Endpoint, Exchange
+from thoughtgate_proxy.exchange.reply_rewriter import rewritten
 from thoughtgate_proxy.gateway.authorize import Authorizer, Hold, Refuse
 from thoughtgate_proxy.holds.request import HeldRequest
 from thoughtgate_proxy.holds.service import HoldService
@@ -138,10 +138,10 @@ class Gateway:
                     work = partial(self._with_holds, holds, endpoint, http, head, read, verdict)
                     return self._guarded(work)
             elif isinstance(read, Notification) and read.method == "notifications/cancelled":
-                edit = holds.taken_back(read, head)
-                if edit is None:
+                rewrite = holds.cancel(read, head)
+                if rewrite is None:
                     return HttpReply(202)
-                body = edit(body)
+                body = rewrite(body)
         # A hold needs a workflow, and with the first of them there is a `HoldService`.
         assert not isinstance(verdict, Hold)  # noqa: S101
         return self._send(endpoint, body, verdict, head, read)
@@ -174,19 +174,19 @@ class Gateway:
             head=head,
             source=endpoint.route.source,
             target=endpoint.route.target,
-            gate=endpoint.engine,
-            exchange=partial(Dispatch, self._endpoint_now, request),
+            engine=endpoint.engine,
+            dispatch=partial(Dispatch, self._endpoint_now, request),
         )
         if isinstance(verdict, Hold):
             return await holds.hold(held, verdict.decisions, verdict.correlation, verdict.trace)
-        own = await holds.answered(held, verdict)
+        own = await holds.answer(held, verdict)
         if own is not None:
             return own
-        edit = await holds.edit(held)
+        rewrite = await holds.rewrite_of(held)
         reply = await self._send(endpoint, http.body, verdict, head, request)
-        if edit is None:
+        if rewrite is None:
             return reply
-        return await edited(reply, edit, endpoint.engine.config.limits.listing_reply_bytes)
+        return await rewritten(reply, rewrite, endpoint.engine.config.limits.listing_reply_bytes)
 
     async def _guarded(self, work: Callable[[], Awaitable[HttpReply]]) -> HttpReply:
         # A client that goes at once cancels this before its first step: `work` is then not begun.

@@ -1,4 +1,4 @@
-"""Replies on their way to the client: streams event by event, listings without what is hidden."""
+"""Filters replies: hidden tools leave listings, and answers that nobody asked for are dropped."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Expected:
 
 def listing(body: bytes, expected: Expected) -> bytes:
     """A whole reply to listings, each message of it filtered, or an error in its place."""
-    found = listings.answers(body)
+    found = listings.response_ids(body)
     if expected.ids is not None and not expected.ids.issuperset(found or ()):
         expected.dropped()
         return unreadable("it answers an id that was not asked with", expected.ids)
@@ -54,7 +54,7 @@ def listing(body: bytes, expected: Expected) -> bytes:
     if not members:
         expected.failed("the listing is no JSON-RPC message", UNREADABLE)
         return unreadable("it is no JSON-RPC message", expected.ids)
-    shown = [_filtered(member, listings.answers(member), expected) for member in members]
+    shown = [_filtered(member, listings.response_ids(member), expected) for member in members]
     return body if shown == members else b"[" + b",".join(shown) + b"]"
 
 
@@ -142,7 +142,7 @@ class _Stream:
         expected, data = self._expected, data_of(event)
         if data is None or not data.strip():
             return event
-        found = listings.answers(data) or []
+        found = listings.response_ids(data) or []
         if expected.ids is not None:
             if not expected.ids.issuperset(found):
                 expected.dropped()
@@ -163,9 +163,9 @@ class _Stream:
 def unreadable(reason: str, ids: Iterable[Id | None] | None) -> bytes:
     """The errors that stand for listings of which no part may be shown, one for each id."""
     text = f"the server's listing cannot be understood: {reason}"
-    told = [
+    errors = [
         answers.error(id, BAD_REPLY, text) for id in sorted(ids or (), key=str) if id is not None
     ]
-    if len(told) > 1:
-        return b"[" + b",".join(told) + b"]"
-    return told[0] if told else answers.error(None, BAD_REPLY, text)
+    if len(errors) > 1:
+        return b"[" + b",".join(errors) + b"]"
+    return errors[0] if errors else answers.error(None, BAD_REPLY, text)

@@ -111,7 +111,7 @@ class PolicyEngine:
         or where the approval does not count any more.
         """
         if approval.state is not State.DONE:
-            raise ValueError("a permit was asked for an answer to what was not sent")
+            raise PermitRefused(self._outdated("its server's question is not answered any more"))
         evidence = self._evidence(source, approval, decisions)
         return Permit(source, "POST", approval.call.target, body, evidence)
 
@@ -125,7 +125,7 @@ class PolicyEngine:
         source = next((s for s in self.config.enabled_sources if s.id == sent.source.id), None)
         if source is None:
             reason = f"its server `{sent.source.id}` is not in the configuration any more"
-            raise PermitRefused(Decision(Outcome.DENY, Gate.NONE, reason, self.digest))
+            raise PermitRefused(self._outdated(reason))
         return Permit(source, "GET", sent.target, b"", sent.grounds)
 
     def withdrawal(self, approval: Approval, decisions: Iterable[Decision]) -> Denial | None:
@@ -165,10 +165,11 @@ class PolicyEngine:
         if denied is not None and denied.outcome is Outcome.DENY:
             raise PermitRefused(denied)
         if (denial := self.withdrawal(approval, decisions)) is not None:
-            raise PermitRefused(
-                Decision(Outcome.DENY, Gate.APPROVAL, denial.reason, self.digest)
-            )
+            raise PermitRefused(self._outdated(denial.reason))
         return ApprovalEvidence(approval, decisions)
+
+    def _outdated(self, reason: str) -> Decision:
+        return Decision(Outcome.DENY, Gate.APPROVAL, reason, self.digest)
 
     def _frozen(self) -> Decision:
         reason = "an operator has frozen every gated call (`governance.freeze`)"

@@ -107,6 +107,11 @@ class Permit(msgspec.Struct, frozen=True):
     body: bytes
     grounds: Grounds
 
+    @property
+    def approved(self) -> Approval | None:
+        """The approval that is its evidence, if it needs one."""
+        return self.grounds.approval if isinstance(self.grounds, ApprovalEvidence) else None
+
     def __post_init__(self) -> None:
         grounds, fits = self.grounds, True
         if isinstance(grounds, ApprovalEvidence):
