@@ -49,24 +49,34 @@ class Gateway:
         self,
         active: ActiveConfig,
         record: Record,
+        holds: Callable[[], HoldService | None],
         *,
         loopback_only: bool,
         new_id: Callable[[], str],
-        holds: Callable[[], HoldService | None],
     ) -> None:
-        """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids.
+        """`holds` takes what a human must decide on; None as long as there is no workflow.
 
-        `holds` gives who takes what a human must decide on; None as long as there is no workflow.
+        `loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids.
         """
-        self.changes = ListChanges()
-        self._record, self._new_id, self._holds = record, new_id, holds
+        self._record, self._holds, self._new_id = record, holds, new_id
         self._heads = headers.Heads(loopback_only=loopback_only)
+        self._changes = ListChanges()
         self._now = asyncio.get_running_loop().time
-        self.activate(active)
+        self._take(active)
 
-    def activate(self, active: ActiveConfig) -> None:
-        """Put a configuration in force; what is under way ends under the one before."""
-        self.active = active
+    def reload(self, new: ActiveConfig) -> None:
+        """Put another configuration in force; what is under way ends under the old one."""
+        old = self._active
+        self._take(new)
+        for upstream in old.upstreams.values():
+            upstream.close()
+        exposed = {source.id: source.expose for source in old.engine.config.enabled_sources}
+        for source in new.engine.config.enabled_sources:
+            if exposed.get(source.id, source.expose) != source.expose:
+                self._changes.tell(source.id)
+
+    def _take(self, active: ActiveConfig) -> None:
+        self._active = active
         self._authorizer = Authorizer(active.engine, self._record, self._new_id)
         # Agents ask for few targets.
         self._endpoints = BoundedCache[str, Endpoint](most=256, longest=256)
@@ -95,7 +105,7 @@ class Gateway:
             return self._fail(error)
 
     def _get(self, http: HttpRequest, head: Head) -> Exchange:
-        metadata = well_known(http.target, self.active.engine.config.enabled_sources)
+        metadata = well_known(http.target, self._active.engine.config.enabled_sources)
         if metadata is not None:
             endpoint, request = self._new_endpoint(metadata), BodilessRequest.METADATA
             return self._send_bodiless(endpoint, request, head)
@@ -118,7 +128,7 @@ class Gateway:
         return Exchange(endpoint, permit, head, handler).send()
 
     def _post(self, http: HttpRequest, head: Head) -> HttpReply | Awaitable[HttpReply]:
-        endpoint, limits = self._endpoint(http.target), self.active.engine.config.limits
+        endpoint, limits = self._endpoint(http.target), self._active.engine.config.limits
         try:
             read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
         except Malformed as error:
@@ -232,22 +242,22 @@ class Gateway:
         """That of a request target, remembered. Raises `HttpRefused`."""
         endpoint = self._endpoints.get(target)
         if endpoint is None:
-            sources = self.active.engine.config.enabled_sources
+            sources = self._active.engine.config.enabled_sources
             endpoint = self._new_endpoint(route(target, sources))
             self._endpoints.put(target, endpoint, len(target))
         return endpoint
 
     def _endpoint_now(self, source: str, target: str) -> Endpoint:
         """That of a call which was held under an earlier configuration. Raises `UpstreamError`."""
-        for one in self.active.engine.config.enabled_sources:
+        for one in self._active.engine.config.enabled_sources:
             if one.id == source:
                 return self._new_endpoint(Route(one, target))
         raise UpstreamError("its server is not in the configuration any more", sent=False)
 
     def _new_endpoint(self, to: Route) -> Endpoint:
-        active = self.active
+        active = self._active
         pool = active.upstreams[to.source.id]
-        return Endpoint(to, active.engine, pool, self._record, self.changes)
+        return Endpoint(to, active.engine, pool, self._record, self._changes)
 
     def _refuse(self, refused: HttpRefused) -> HttpReply:
         self._record.refused(self._new_id(), refused.status, refused.reason, limit=refused.limit)

@@ -16,6 +16,7 @@ from thoughtgate_proxy.core.protocol import message
 from thoughtgate_proxy.core.protocol.headers import Head
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Notification, Target
+from thoughtgate_proxy.exchange.reply_rewriter import Rewrite
 from thoughtgate_proxy.holds.context import HoldContext
 from thoughtgate_proxy.holds.follow_up import FollowUps
 from thoughtgate_proxy.holds.in_flight import InFlight
@@ -24,7 +25,6 @@ from thoughtgate_proxy.holds.round_trips import RoundTrips
 from thoughtgate_proxy.holds.stream import HeldStream, WaitTerms
 from thoughtgate_proxy.holds.tasks import TaskService
 from thoughtgate_proxy.mcp import answers, approval_texts, capabilities, raw_json, rewrite, tasks
-from thoughtgate_proxy.exchange.reply_rewriter import Rewrite
 from thoughtgate_proxy.mcp.request_state import Forged
 from thoughtgate_proxy.mcp.tool_descriptions import ToolDescriptions
 from thoughtgate_proxy.mcp.wait_modes import LEGACY_TASKS, WaitMode, wait_mode

@@ -9,13 +9,13 @@ from thoughtgate_proxy.core.policy.permit import UngatedMessage
 from thoughtgate_proxy.core.protocol import message
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
+from thoughtgate_proxy.exchange.reply_rewriter import rewritten
 from thoughtgate_proxy.holds.context import HoldContext
 from thoughtgate_proxy.holds.follow_up import FollowUps
 from thoughtgate_proxy.holds.request import HeldRequest, json_reply
 from thoughtgate_proxy.holds.stream import HeldStream, WaitTerms
 from thoughtgate_proxy.mcp import answers, approval_texts, raw_json, tasks
 from thoughtgate_proxy.mcp.answers import Addressee
-from thoughtgate_proxy.exchange.reply_rewriter import rewritten
 from thoughtgate_proxy.mcp.tasks import Status, Task
 from thoughtgate_proxy.mcp.wait_modes import TASKS_EXTENSION, declares_tasks
 

@@ -86,12 +86,6 @@ class Metrics:
         known = "" if name is None else name if name in self._names else OTHER
         self.requests.inc(known_method(method), known, status)
 
-    def text(self) -> bytes:
-        """All series in Prometheus' text format."""
-        from thoughtgate_proxy.telemetry import exposition  # noqa: PLC0415  it says why
-
-        return exposition.text(self)
-
 
 def known_method(method: str) -> str:
     """`method` if a revision has it; an agent must not be able to make up labels."""

@@ -198,7 +198,9 @@ class UpstreamConnection(asyncio.Protocol):
         receiver, self._receiver = self._receiver, None
         if receiver is not None and self._done:
             self._free(head)
-            receiver.replied(UpstreamReply(head, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+            receiver.replied(
+                UpstreamReply(head, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            )
             return
         body = self._body
         if body is None:

@@ -54,9 +54,7 @@ class UpstreamPool:
             most=256, longest=8192
         )
 
-    def send(
-        self, permit: Permit, head: Head, receiver: ReplyReceiver
-    ) -> Callable[[], object]:
+    def send(self, permit: Permit, head: Head, receiver: ReplyReceiver) -> Callable[[], object]:
         """Send the permitted request with the headers of `head`, once; `receiver` gets the reply.
 
         The source's own headers win over the client's; `Host` and the length are ours. What it
@@ -147,9 +145,7 @@ class UpstreamPool:
         if self._idle:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
 
-    async def _open_for(
-        self, request: bytes, receiver: ReplyReceiver
-    ) -> UpstreamConnection | None:
+    async def _open_for(self, request: bytes, receiver: ReplyReceiver) -> UpstreamConnection | None:
         try:
             connection = await self._connect()
         except UpstreamError as error:
