@@ -14,16 +14,22 @@ from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State
 from thoughtgate_proxy.exchange import dispatch
 
+SAID = {"type": "text", "text": "too late"}
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
 
 
 def never_done(retry: int = 0) -> Script:
-    """A server that ends each stream after an event of which there was none before."""
+    """A server that ends each stream after an event of which there was none before.
+
+    It gives in one day, so that whoever asks for ever is found out.
+    """
     numbers = itertools.count()
 
     async def script(_: Received, peer: Peer) -> None:
         await peer.events()
-        await peer.chunk(f"id: {next(numbers)}\nretry: {retry}\ndata: \n\n".encode())
+        if (number := next(numbers)) > 60:
+            await peer.event({"jsonrpc": "2.0", "id": 1, "result": {"content": [SAID]}})
+        await peer.chunk(f"id: {number}\nretry: {retry}\ndata: \n\n".encode())
         await peer.end()
 
     return script

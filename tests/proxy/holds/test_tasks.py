@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.approval_service import WORKFLOW
 from tests.harness.clock import ManualClock
 from tests.harness.hold_room import LEGACY, MODERN, Room, held, legacy, modern, room, text_of
 from tests.harness.mcp_server import FakeMcpServer, Peer, Received, dumps, polite, result
@@ -385,13 +386,21 @@ def test_what_the_server_asks_in_mid_call_waits_for_tasks_result(tmp_path: Path)
     test()
 
 
-@pytest.mark.parametrize("change", ["rule", "freeze"])
-def test_an_answer_through_the_task_is_judged_anew(tmp_path: Path, change: str) -> None:
-    deny = {"rules": [{"match": "delete_*", "action": "deny"}]}
-    governance, words = {"rule": (deny, "denies it"), "freeze": ({"freeze": True}, "frozen")}[
-        change
-    ]
-
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"governance": {"rules": [{"match": "delete_*", "action": "deny"}]}}, "denies it"),
+        ({"governance": {"freeze": True}}, "frozen"),
+        (
+            {"approval": {"default": {**WORKFLOW, "approvers": ["ada", "bob"], "required": 2}}},
+            "requires 2 approvers",
+        ),
+    ],
+    ids=["rule", "freeze", "approvers"],
+)
+def test_an_answer_through_the_task_is_judged_anew(
+    tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
     async def script(request: Received, peer: Peer) -> None:
         value = {"resultType": "input_required", "requestState": "s", "inputRequests": {"who": {}}}
         await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
@@ -404,7 +413,7 @@ def test_an_answer_through_the_task_is_judged_anew(tmp_path: Path, change: str) 
             task = (await client.call())["taskId"]
             await gate.approve()
             await client.comes_to(task, "input_required")
-            gate.reload(governance=governance)
+            gate.reload(**changed)
             await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
             told = await client.comes_to(task, "completed")
             assert told["result"]["isError"] is True
