@@ -184,6 +184,8 @@ def test_an_answer_to_the_server_of_an_approved_call_needs_its_approval() -> Non
     ):
         with pytest.raises(ValueError, match="a permit was asked for"):
             engine.permit_follow_up(source, evidence, answering(done.call), decisions)
+    with pytest.raises(PermitRefused, match="not answered any more"):
+        engine.permit_follow_up(source, approval_of(State.SENDING), done.call.body, decisions)
 
 
 @pytest.mark.parametrize("changed", [{"name": "delete_all"}, {"arguments": {"a": 1}}, {"more": 1}])
