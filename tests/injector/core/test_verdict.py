@@ -117,3 +117,32 @@ def test_a_plain_sidecar_is_not_put_into_a_pod_that_is_to_end(policy: str, refus
     asked["spec"]["restartPolicy"] = policy
     outcome = decide(asked, Entry.POD, Settings(allowed=frozenset({"native-sidecar"})))
     assert isinstance(outcome, Refusal) == refused
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [(None, 30), (-1, 0), (0, 0), (1, 1), (45, 45)])
+def test_the_sidecar_is_told_the_pods_grace_period(grace: int | None, seconds: int) -> None:
+    asked = pod("true")
+    if grace is not None:
+        asked["spec"]["terminationGracePeriodSeconds"] = grace
+    outcome = decide(asked, Entry.POD, Settings())
+    assert isinstance(outcome, Inject)
+    assert outcome.sidecar.grace_seconds == seconds
+
+
+@pytest.mark.parametrize("name", ["proxy", "admin"])
+def test_a_port_name_that_the_agent_uses_is_left_to_it(name: str) -> None:
+    asked = pod("true")
+    asked["spec"]["containers"][0]["ports"] = [{"name": name, "containerPort": 1}]
+    outcome = decide(asked, Entry.POD, Settings())
+    assert isinstance(outcome, Inject)
+    ours = {outcome.sidecar.proxy_port_name, outcome.sidecar.admin_port_name}
+    assert ours == {"proxy", "admin"} - {name} | {f"tg-{name}"}
+
+
+def test_a_container_that_is_excluded_must_be_one_of_the_pods() -> None:
+    asked = pod("true")
+    asked["metadata"]["annotations"]["thoughtgate.io/exclude-containers"] = "agent"
+    assert isinstance(decide(asked, Entry.POD, Settings()), Inject)
+    asked["metadata"]["annotations"]["thoughtgate.io/exclude-containers"] = "agent,other"
+    outcome = decide(asked, Entry.POD, Settings())
+    assert "names `other`; allowed: the pod's containers `agent`" in str(outcome)
