@@ -15,17 +15,18 @@ from typing import Any, Final
 
 import kopf
 
-from thoughtgate_injector import log, server
-from thoughtgate_injector.cluster import Cluster, ClusterError, in_cluster
-from thoughtgate_injector.config_check import Checker
-from thoughtgate_injector.config_webhook import ConfigWebhook
+from thoughtgate_injector import log, probes
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.metrics import Metrics
-from thoughtgate_injector.server import Health
-from thoughtgate_injector.trust import Trust
-from thoughtgate_injector.webhook import Webhook, register
+from thoughtgate_injector.tls.ca_store import CaStore, ClusterError, in_cluster
+from thoughtgate_injector.tls.cert_rotator import CertRotator
+from thoughtgate_injector.webhook import server
+from thoughtgate_injector.webhook.config_check import ConfigChecker
+from thoughtgate_injector.webhook.config_maps import ConfigMapWebhook
+from thoughtgate_injector.webhook.metrics import ReviewMetrics
+from thoughtgate_injector.webhook.pods import PodWebhook, register
+from thoughtgate_injector.webhook.server import Health
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Injector:
     """All of one replica; `operate` runs it."""
 
     settings: Settings
-    cluster: Cluster
+    cluster: CaStore
     login: Callable[[], kopf.ConnectionInfo]
     """How kopf reaches the API server, which it asks once what `pods` are."""
     version: str
@@ -46,7 +47,7 @@ class Injector:
     health_port: int = names.HEALTH_PORT
     drain: float = server.DRAIN
     health: Health = field(default_factory=Health)
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: ReviewMetrics = field(default_factory=ReviewMetrics)
     bound: tuple[int, int] = (0, 0)
     """The ports in use, of reviews and of probes, once they are."""
 
@@ -55,7 +56,7 @@ class Injector:
         _on_signals(stop)
         # Else kopf looks the uid up in passwd, where it need not be.
         os.environ.setdefault("POD_ID", names.INJECTOR)
-        async with server.probes(
+        async with probes.serve(
             self.host, self.health_port, self.health, self.metrics.text
         ) as port:
             self.bound = (0, port)
@@ -87,15 +88,15 @@ class Injector:
         # kopf has put its own handlers in place of ours by now. A stop by those leaves kopf's
         # waiter for `stop` hanging, and kopf waits five seconds for that at its end.
         _on_signals(stop)
-        trust = Trust(
+        trust = CertRotator(
             cluster=self.cluster,
             hosts=hosts(self.cluster.namespace),
             expires=self.metrics.expires,
             told=self._told,
         )
         await trust.serve()
-        webhook = Webhook(function, self.metrics, time.perf_counter)
-        configs = ConfigWebhook(Checker(), self.metrics, time.perf_counter)
+        webhook = PodWebhook(function, self.metrics, time.perf_counter)
+        configs = ConfigMapWebhook(ConfigChecker(), self.metrics, time.perf_counter)
         answers = {**webhook.answers(), names.CONFIG_PATH: configs.answer}
         async with server.reviews(
             self.host, self.port, trust.context, answers, self.health, self.drain

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from thoughtgate_injector import offline_cli, settings_source
+from thoughtgate_injector import settings_file
 from thoughtgate_injector.core import names
-from thoughtgate_injector.core.census import State
+from thoughtgate_injector.core.pod_summary import SidecarState
 from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.offline import commands
 
-_EVICTED = (State.MISSING.value, State.OUTDATED.value)
+_EVICTED = (SidecarState.MISSING.value, SidecarState.OUTDATED.value)
 _EVICTION_INTERVAL = 30.0  # seconds
 
 
@@ -32,9 +33,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Puts the ThoughtGate sidecar into the pods that ask for it.",
     )
     parser.add_argument("--version", action="version", version=version("thoughtgate"))
-    commands = parser.add_subparsers(dest="command", metavar="command")
+    subparsers = parser.add_subparsers(dest="command", metavar="command")
 
-    run = commands.add_parser(
+    run = subparsers.add_parser(
         "run", help="serve the admission webhook in a cluster", description=_run.__doc__
     )
     _add_settings(run)
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_health_port(run)
     run.set_defaults(run=_run)
 
-    watch = commands.add_parser(
+    watch = subparsers.add_parser(
         "watch",
         help="look for opted-in pods without the sidecar, or with an old one",
         description=_watch.__doc__,
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     watch.set_defaults(run=_watch)
 
-    outdated = commands.add_parser(
+    outdated = subparsers.add_parser(
         "outdated",
         help="list the workloads to restart, as commands of kubectl",
         description=_outdated.__doc__,
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     outdated.add_argument("--context", metavar="NAME", help="of the kubeconfig")
     outdated.set_defaults(run=_outdated)
-    offline_cli.add_commands(commands)
+    commands.add_commands(subparsers)
     return parser
 
 
@@ -103,22 +104,22 @@ def _run(chosen: argparse.Namespace) -> int:
     # Only here: kopf and the Kubernetes client take longer to load than `inject` takes to run.
     from thoughtgate_injector import app  # noqa: PLC0415
 
-    found = settings_source.load(chosen.settings)
+    found = settings_file.load(chosen.settings)
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
+        return commands.fail(found.reasons)
     return app.run(found, port=chosen.port, health_port=chosen.health_port)
 
 
 def _watch(chosen: argparse.Namespace) -> int:
     """Watch all pods until SIGTERM; say in events and metrics which ones are not as they ask."""
-    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+    from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
-    found = settings_source.load(chosen.settings)
+    found = settings_file.load(chosen.settings)
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
-    return watchdog_app.run(
+        return commands.fail(found.reasons)
+    return process.run(
         found,
-        evict=frozenset(State(name) for name in chosen.evict),
+        evict=frozenset(SidecarState(name) for name in chosen.evict),
         interval=chosen.eviction_interval,
         health_port=chosen.health_port,
     )
@@ -126,14 +127,14 @@ def _watch(chosen: argparse.Namespace) -> int:
 
 def _outdated(chosen: argparse.Namespace) -> int:
     """Print a command for each workload whose pods have no sidecar, or not today's."""
-    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+    from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
     mounted = Path(names.SETTINGS_DIR)
     path = chosen.settings or (mounted if mounted.is_dir() else None)
-    found = settings_source.load(path) if path is not None else None
+    found = settings_file.load(path) if path is not None else None
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
-    return watchdog_app.outdated(found, chosen.context)
+        return commands.fail(found.reasons)
+    return process.outdated(found, chosen.context)
 
 
 def _seconds(text: str) -> float:

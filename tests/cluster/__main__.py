@@ -5,7 +5,7 @@ import signal
 import sys
 
 from tests.cluster import cluster, exclusive, images
-from tests.injector.promtool import PromtoolMissingError, promtool
+from tests.manifests.promtool import PromtoolMissingError, promtool
 
 
 def main() -> int:

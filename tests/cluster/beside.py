@@ -25,12 +25,12 @@ from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
 from tests.cluster.rest import Reply, Rest
-from tests.injector.core.test_recognise import injected
-from thoughtgate_injector import log, settings_source
+from tests.injector.core.test_sidecar_diff import injected
+from thoughtgate_injector import log, settings_file
 from thoughtgate_injector.app import Injector
-from thoughtgate_injector.cluster import Cluster as InjectorsCluster
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.tls.ca_store import CaStore as InjectorsCluster
 
 _MARKERS = itertools.count()
 
@@ -179,7 +179,7 @@ def main() -> int:
     parser.add_argument("port", type=int)
     chosen = parser.parse_args()
     log.configure()
-    found = settings_source.load(chosen.folder / "settings")
+    found = settings_file.load(chosen.folder / "settings")
     if isinstance(found, Refusal):
         sys.stderr.write(f"{found}\n")
         return 1

@@ -15,8 +15,8 @@ import yaml
 from aiohttp import web
 from kubernetes import client
 
-from thoughtgate_injector.cluster import Cluster
 from thoughtgate_injector.core import names
+from thoughtgate_injector.tls.ca_store import CaStore
 
 BASE = Path(__file__).parents[2] / "manifests/base"
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/" + names.INJECTOR
@@ -54,8 +54,8 @@ class FakeCluster:
         entries = [*self.webhook["webhooks"], *self.config_webhook["webhooks"]]
         return [entry["clientConfig"].get("caBundle") for entry in entries]
 
-    def cluster(self) -> Cluster:
-        return Cluster(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
+    def cluster(self) -> CaStore:
+        return CaStore(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["FakeCluster"]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from kubernetes import client
 
 from thoughtgate_injector.core import names
-from thoughtgate_injector.kube import Kube
+from thoughtgate_injector.kube.client import KubeClient
 
 PATHS = {"/api/v1/namespaces": "Namespace", "/api/v1/pods": "Pod"}
 NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -41,10 +41,10 @@ class FakeLists:
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def kube(self) -> Kube:
+    def kube(self) -> KubeClient:
         configuration = client.Configuration(host=self.url)
         configuration.retries = 0
-        return Kube(client.ApiClient(configuration))
+        return KubeClient(client.ApiClient(configuration))
 
     def put(self, path: str, document: dict[str, Any]) -> None:
         """Create or change an object."""

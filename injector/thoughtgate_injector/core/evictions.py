@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from thoughtgate_injector.core.census import Seen, State, Workload
+from thoughtgate_injector.core.pod_summary import PodSummary, SidecarState, Workload
 
 # Seconds between two evictions of one workload, so that the first replacement can start.
 WORKLOAD_PAUSE: Final = 60.0
@@ -13,7 +13,7 @@ _Key = tuple[str, Workload]
 
 
 @dataclass(slots=True)
-class _Past:
+class _LastEviction:
     at: float
     """When the last eviction was tried: seconds, monotonic."""
     evicted: str | None = None
@@ -28,22 +28,24 @@ class Evictions:
     evicting does not help: its workload is left alone from then on.
     """
 
-    states: frozenset[State]
+    states: frozenset[SidecarState]
     interval: float
     """Seconds between two evictions."""
     _last: float | None = None
-    _past: dict[_Key, _Past] = field(default_factory=dict)
+    _past: dict[_Key, _LastEviction] = field(default_factory=dict)
     _futile: set[_Key] = field(default_factory=set)
 
-    def next(self, now: float, troubled: Iterable[tuple[Seen, State]]) -> Seen | None:
+    def next(
+        self, now: float, troubled: Iterable[tuple[PodSummary, SidecarState]]
+    ) -> PodSummary | None:
         """Choose the oldest pod whose turn it is."""
         if not self.states or (self._last is not None and now - self._last < self.interval):
             return None
-        best: Seen | None = None
+        best: PodSummary | None = None
         for seen, state in troubled:
             if seen.workload is None or state not in self.states:
                 continue
-            if state is State.OUTDATED and seen.workload.kind == _ENDS_BY_ITSELF:
+            if state is SidecarState.OUTDATED and seen.workload.kind == _ENDS_BY_ITSELF:
                 continue
             if self._may(seen, seen.workload, now) and (
                 best is None or (seen.created, seen.uid) < (best.created, best.uid)
@@ -51,12 +53,12 @@ class Evictions:
                 best = seen
         return best
 
-    def tried(self, seen: Seen, now: float, evicted: str | None) -> None:
+    def tried(self, seen: PodSummary, now: float, evicted: str | None) -> None:
         """Note an eviction; `evicted` is the API server's time, None if it was not granted."""
         if seen.workload is None:
             raise ValueError("a pod without a controller is not evicted")
         self._last = now
-        past = self._past.setdefault((seen.namespace, seen.workload), _Past(now))
+        past = self._past.setdefault((seen.namespace, seen.workload), _LastEviction(now))
         past.at = now
         past.evicted = evicted or past.evicted
 
@@ -64,7 +66,7 @@ class Evictions:
         """Count the workloads that eviction did not help."""
         return len(self._futile)
 
-    def _may(self, seen: Seen, workload: Workload, now: float) -> bool:
+    def _may(self, seen: PodSummary, workload: Workload, now: float) -> bool:
         key = (seen.namespace, workload)
         past = self._past.get(key)
         if key in self._futile:

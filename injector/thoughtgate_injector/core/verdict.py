@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from thoughtgate_injector.core import hazards, names, options, present
+from thoughtgate_injector.core import eligibility, names, options, sidecar_presence
 from thoughtgate_injector.core import pod as pods
 from thoughtgate_injector.core.options import Options
 from thoughtgate_injector.core.pod import Container, Pod
@@ -40,12 +40,12 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class NoChange:
     """The pod has our sidecar already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inject:
+class Injection:
     """The pod gets this sidecar; `others` are its containers, each with its list and place."""
 
     pod: Pod
@@ -54,7 +54,7 @@ class Inject:
     others: tuple[tuple[str, int, Container], ...]
 
 
-Verdict = Inject | Unchanged | Skip | Refusal
+Verdict = Injection | NoChange | Skip | Refusal
 
 
 def decide(
@@ -137,7 +137,7 @@ def _opted_in(
     pod = pods.read(document)
     if isinstance(pod, Refusal):
         return pod
-    mistakes = hazards.found(pod)
+    mistakes = eligibility.found(pod)
     chosen = options.read(annotations, labels, settings)
     if isinstance(chosen, Refusal):
         return Refusal((*mistakes, *chosen.reasons))
@@ -145,16 +145,16 @@ def _opted_in(
     mistakes += _misfits(pod, chosen, others, of_job=of_job)
     if mistakes:
         return Refusal(tuple(mistakes))
-    asked = _Asked(pod, chosen, settings, tuple(container for _, _, container in others))
-    there = present.judge(document, pod, asked.sidecars(), native=chosen.native)
+    asked = _SidecarRequest(pod, chosen, settings, tuple(container for _, _, container in others))
+    there = sidecar_presence.judge(document, pod, asked.sidecars(), native=chosen.native)
     if isinstance(there, Refusal):
         return there
     if there:
-        return Unchanged()
+        return NoChange()
     sidecar = asked.sidecar()
     if isinstance(sidecar, Refusal):
         return sidecar
-    return Inject(pod, chosen, sidecar, others)
+    return Injection(pod, chosen, sidecar, others)
 
 
 def _misfits(
@@ -184,7 +184,7 @@ def _misfits(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _SidecarRequest:
     """What one pod asks for, from which its sidecar follows."""
 
     pod: Pod

@@ -19,7 +19,7 @@ _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PodTemplate:
     """One pod or template in a manifest."""
 
     path: tuple[str | int, ...]
@@ -38,11 +38,11 @@ def objects(document: object) -> Iterator[Mapping[str, Any]]:
         yield from (found for found, _, _ in _objects(document, (), None))
 
 
-def places(document: object) -> Iterator[Place]:
+def pod_templates(document: object) -> Iterator[PodTemplate]:
     """Give every pod and template of a decoded document, those in Lists too; else nothing."""
     if isinstance(document, Mapping):
         for found, path, kind in _objects(document, (), None):
-            yield from _places(found, path, kind)
+            yield from _templates_of(found, path, kind)
 
 
 def title_of(document: Mapping[str, Any]) -> str:
@@ -69,9 +69,9 @@ def _objects(
     yield document, path, kind if not own and kind is not None else (group, own)
 
 
-def _places(
+def _templates_of(
     document: Mapping[str, Any], path: tuple[str | int, ...], kind: tuple[str, str]
-) -> Iterator[Place]:
+) -> Iterator[PodTemplate]:
     way = _KINDS.get(kind)
     if way is None:
         return
@@ -81,7 +81,7 @@ def _places(
     if isinstance(pod, Mapping):
         _, own = kind
         title = f"{own}/{_name(document)}"
-        yield Place((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
+        yield PodTemplate((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
 
 
 def _kind(document: Mapping[str, Any]) -> tuple[str, str]:

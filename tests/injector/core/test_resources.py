@@ -98,8 +98,8 @@ def test_the_least_limit_makes_a_container_guaranteed_and_none_does_not() -> Non
 @pytest.mark.parametrize("section", ["requests", "limits"])
 @pytest.mark.parametrize("kind", ["cpu", "memory"])
 def test_every_amount_that_is_no_quantity_is_named_with_its_place(section: str, kind: str) -> None:
-    bad = Resources(**{section: {kind: "1 Mi"}})
-    good = Resources(**{section: {kind: "1"}})
+    bad = _resources(section, kind, "1 Mi")
+    good = _resources(section, kind, "1")
     spec = Spec(
         resources=bad,
         containers=[Container(name="a", resources=good), Container(name="b", resources=bad)],
@@ -123,3 +123,8 @@ def test_pod_level_amounts_are_raised_by_the_share_of_their_own_kind() -> None:
         "/spec/resources/limits/memory": "6Mi",
     }
     assert raised(Pod(spec=Spec()), ours) == []
+
+
+def _resources(section: str, kind: str, amount: str) -> Resources:
+    amounts: Quantities = {kind: amount}
+    return Resources(requests=amounts) if section == "requests" else Resources(limits=amounts)

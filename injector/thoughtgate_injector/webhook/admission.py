@@ -1,0 +1,70 @@
+"""Admission reviews on the wire. Source: k8s.io/api/admission/v1, AdmissionReview."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Literal
+
+import msgspec
+
+API_VERSION: Final = "admission.k8s.io/v1"
+
+
+class ResourceType(msgspec.Struct, frozen=True):
+    """What the API server was asked to write."""
+
+    group: str
+    version: str
+    resource: str
+
+
+class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of a review's request that is read."""
+
+    uid: str
+    operation: str
+    resource: ResourceType
+    user_info: dict[str, Any]
+    object: dict[str, Any]
+    sub_resource: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    dry_run: bool | None = None
+
+    def asks(self) -> tuple[str, str, str, str | None]:
+        """Give group, version, resource and subresource."""
+        one = self.resource
+        return one.group, one.version, one.resource, self.sub_resource or None
+
+
+class _Review(msgspec.Struct, frozen=True, rename="camel"):
+    api_version: Literal["admission.k8s.io/v1"]
+    kind: Literal["AdmissionReview"]
+    request: AdmissionRequest
+
+
+class MalformedReviewError(ValueError):
+    """What came is no review; the text is one line for who sent it."""
+
+
+def read(body: bytes) -> tuple[AdmissionRequest, dict[str, Any]]:
+    """Decode a review: its request, and all of it. Raises MalformedReviewError."""
+    try:
+        document = msgspec.json.decode(body)
+        return msgspec.convert(document, _Review).request, document
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedReviewError(f"this is no review of {API_VERSION}: {error}") from error
+
+
+def allowed(uid: str, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Make the review that lets the object through, with warnings for kubectl to show."""
+    return _answer({"uid": uid, "allowed": True, **({"warnings": warnings} if warnings else {})})
+
+
+def refusal(uid: str, code: HTTPStatus, message: str) -> dict[str, Any]:
+    """Make the review that refuses the object."""
+    status = {"code": int(code), "message": message}
+    return _answer({"uid": uid, "allowed": False, "status": status})
+
+
+def _answer(response: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": dict(response)}
