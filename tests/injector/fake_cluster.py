@@ -5,19 +5,21 @@ import contextlib
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonpatch
 import yaml
 from aiohttp import web
-from kubernetes import client
+from kubernetes.aio.client import Configuration
 
 from thoughtgate_injector.core import names
+from thoughtgate_injector.kube.client import KubeClient, client
 from thoughtgate_injector.tls.ca_store import CaStore
 
+T = TypeVar("T")
 BASE = Path(__file__).parents[2] / "manifests/base"
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/" + names.INJECTOR
 
@@ -48,14 +50,31 @@ class FakeCluster:
         self.down = False
         self.now: dt.datetime | None = None
         self.url = ""
+        self._clients: list[KubeClient] = []
 
     def bundles(self) -> list[str | None]:
         assert self.webhook is not None
         entries = [*self.webhook["webhooks"], *self.config_webhook["webhooks"]]
         return [entry["clientConfig"].get("caBundle") for entry in entries]
 
-    def cluster(self) -> CaStore:
-        return CaStore(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
+    def kube(self) -> KubeClient:
+        self._clients.append(client(Configuration(host=self.url)))
+        return self._clients[-1]
+
+    def store(self) -> CaStore:
+        return CaStore(self.kube(), names.NAMESPACE)
+
+    def run(self, test: Coroutine[Any, Any, T]) -> T:
+        """Run a test, and close its clients in the loop that their connections are of."""
+
+        async def closed() -> T:
+            try:
+                return await test
+            finally:
+                while self._clients:
+                    await self._clients.pop().close()
+
+        return asyncio.run(closed())
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["FakeCluster"]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
-from kubernetes import client
+from kubernetes.aio.client import Configuration
 
 from thoughtgate_injector.core import names
-from thoughtgate_injector.kube.client import KubeClient
+from thoughtgate_injector.kube.client import KubeClient, client
 
 PATHS = {"/api/v1/namespaces": "Namespace", "/api/v1/pods": "Pod"}
 NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -42,9 +42,7 @@ class FakeLists:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def kube(self) -> KubeClient:
-        configuration = client.Configuration(host=self.url)
-        configuration.retries = 0
-        return KubeClient(client.ApiClient(configuration))
+        return client(Configuration(host=self.url))
 
     def put(self, path: str, document: dict[str, Any]) -> None:
         """Create or change an object."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import kopf
 
 from tests.injector.fake_cluster import FakeCluster
 from thoughtgate_injector.app import Injector
+from thoughtgate_injector.core import names
 from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.webhook.config_check import ConfigChecker
 
 SERVICE = "thoughtgate-injector.thoughtgate-system.svc"
 
@@ -94,13 +95,14 @@ async def replica(fake: FakeCluster, drain: float = 0.0) -> AsyncIterator[Replic
     """Run an injector against a fake cluster that is listening; stopped at the end."""
     injector = Injector(
         Settings(),
-        fake.cluster(),
-        lambda: kopf.ConnectionInfo(server=fake.url),
+        fake.kube(),
+        names.NAMESPACE,
         "0.1.0",
         host="127.0.0.1",
         port=0,
         health_port=0,
         drain=drain,
+        checker=ConfigChecker(limit=60),  # the machine may be busy
     )
     stop = asyncio.Event()
     task = asyncio.create_task(injector.operate(stop))

@@ -42,7 +42,7 @@ def parse(value: str | float) -> Fraction:
         raise ValueError("is no quantity; allowed: such as `250m`, `0.5`, `64Mi`, `1G`")
     suffix = match["suffix"] or ""
     number = Fraction(match["number"])
-    if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _SUFFIXES:
+    if suffix[:1] in {"e", "E"} and suffix not in _SUFFIXES:
         return number * Fraction(10) ** int(suffix[1:])
     return number * _SUFFIXES.get(suffix, Fraction(1))
 

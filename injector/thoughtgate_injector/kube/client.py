@@ -1,26 +1,25 @@
-"""Plain requests to the API server through the official client, without its typed models.
+"""The one client of the Kubernetes API: plain requests by the official package's async client.
 
-The models of a list of pods would take ten times the memory of its text. The calls block; they
-belong into a thread.
+Its typed models are not used: those of a list of pods take ten times the memory of its text.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
-from kubernetes.config.incluster_config import load_incluster_config
-from kubernetes.config.kube_config import load_kube_config
-from urllib3.exceptions import HTTPError
+import aiohttp
+import msgspec
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.incluster_config import load_incluster_config
+from kubernetes.aio.config.kube_config import load_kube_config
 
-_CONNECT: Final = 5.0  # seconds
-_READ: Final = 30.0  # seconds
+# Whoever asks asks again later: a call that goes on trying would outlast a stopping replica.
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=5.0)
+_BUFFER: Final = 2**16  # bytes of an answer that wait to be read; the package's own 4 MiB is much
 _LONGEST_LINE: Final = 8 * 2**20  # bytes; an object has 3 MiB at most
 
 
@@ -33,90 +32,130 @@ class KubeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class KubeReply:
+    """An answer of the API server, whatever its status."""
+
+    status: int
+    reason: str
+    date: str
+    """The time by the API server's clock, as HTTP writes it; empty: it has none."""
+    body: bytes
+
+    def good(self, what: str) -> bytes:
+        """Give the body of an answer of success; raise KubeError, about `what`, for any other."""
+        if 200 <= self.status <= 299:
+            return self.body
+        try:
+            words = str(msgspec.json.decode(self.body)["message"])
+        except (msgspec.MsgspecError, UnicodeError, KeyError, TypeError):
+            words = self.reason
+        raise KubeError(self.status, f"{what}: {self.status} {words}")
+
+
+@dataclass(frozen=True, slots=True)
+class KubeAccess:
+    """Where the API server is, and what it is told of us."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class KubeClient:
-    """One API server."""
+    """One API server; `close` ends its connections."""
 
     api: Any
+    """The package's `ApiClient`, which authenticates and keeps the connections."""
 
-    def get(self, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
+    async def get(self, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
         """Give the body of a good answer; raise KubeError for any other."""
-        response = self._ask("GET", path, query, (_CONNECT, _READ))
-        body: bytes = response.read()
-        self._good(response, body, path)
-        return body
+        return (await self.ask("GET", _with(path, query))).good(path)
 
-    def lines(self, path: str, query: Mapping[str, str | int], read: float) -> Iterator[bytes]:
-        """Give the lines of an answer as they come; `read` seconds without any end it."""
-        response = self._ask("GET", path, query, (_CONNECT, read))
-        raw = response.response
+    async def ask(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> KubeReply:
+        """Give the answer, whatever it is. Raises KubeError where there is none."""
         try:
-            if response.status != HTTPStatus.OK:
-                self._good(response, response.read(), path)
-            yield from _split(raw.stream(2**16, decode_content=True))
-        except HTTPError as error:
-            raise KubeError(0, _unreachable(error)) from error
-        finally:
-            # What is left of it is not read: the connection cannot be used again.
-            raw.close()
+            async with await self._send(method, path, _TIMEOUT, body, content_type) as response:
+                date = response.headers.get("Date", "")
+                said = await response.read()
+                return KubeReply(response.status, response.reason or "", date, said)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(error) from error
 
-    def post(self, path: str, body: Mapping[str, Any]) -> str:
-        """Send an object; give the time of the API server's answer, as it writes times."""
-        response = self._ask("POST", path, None, (_CONNECT, _READ), body)
-        self._good(response, response.read(), path)
-        at = parsedate_to_datetime(response.headers["Date"])
-        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    async def lines(
+        self, path: str, query: Mapping[str, str | int], silence: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the lines of an answer as they come; `silence` seconds without any byte end it."""
+        limits = aiohttp.ClientTimeout(sock_connect=5.0, sock_read=silence)
+        try:
+            async with await self._send("GET", _with(path, query), limits) as response:
+                if response.status != HTTPStatus.OK:
+                    said = await response.read()
+                    KubeReply(response.status, response.reason or "", "", said).good(path)
+                async for line in _split(response.content.iter_any()):
+                    yield line
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(error) from error
 
-    def _ask(
+    async def access(self) -> KubeAccess:
+        """Give what another client needs; the token is today's."""
+        found = self.api.configuration
+        header = await found.get_api_key_with_prefix("BearerToken", "authorization")
+        token = header.partition(" ")[2] if header else None  # after the word "bearer"
+        return KubeAccess(found.host, found.ssl_ca_cert, token)
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self.api.close()
+
+    async def _send(
         self,
         method: str,
         path: str,
-        query: Mapping[str, str | int] | None,
-        timeout: tuple[float, float],
-        body: Mapping[str, Any] | None = None,
-    ) -> Any:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        prepared = self.api.param_serialize(
-            method,
-            f"{path}?{urlencode(query)}" if query else path,
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
+        limits: aiohttp.ClientTimeout,
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
-            return self.api.call_api(*prepared, _request_timeout=timeout)
-        except (HTTPError, ApiException) as error:
-            # The client makes an ApiException of a certificate that it does not trust.
-            raise KubeError(0, _unreachable(error)) from error
+            prepared = await self.api.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            reply = await self.api.call_api(*prepared, _request_timeout=limits)
+        except (ApiException, ConfigException) as error:  # such as a token file that is empty
+            raise _unreachable(error) from error
+        response: aiohttp.ClientResponse = reply.response
+        return response
 
-    @staticmethod
-    def _good(response: Any, body: bytes, path: str) -> None:
-        if 200 <= response.status <= 299:
-            return
-        try:
-            words = str(json.loads(body)["message"])
-        except (ValueError, KeyError, TypeError):
-            words = str(response.reason or "")
-        raise KubeError(response.status, f"{path}: {response.status} {words}")
+
+def client(configuration: Any) -> KubeClient:
+    """Make the client of what the package's own functions have loaded."""
+    configuration.client_session_kwargs = {"read_bufsize": _BUFFER}
+    return KubeClient(ApiClient(configuration))
 
 
 def in_cluster() -> KubeClient:
-    """Reach the API server as the pod's service account. Raises KubeError."""
-    configuration = client.Configuration()
+    """Reach the API server as the pod's service account, whose token is read anew as it rotates.
+
+    Raises KubeError.
+    """
+    configuration = Configuration()
     try:
-        # The client's own function has no types.
+        # The package's own function has no types.
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except ConfigException as error:
         raise KubeError(0, f"this is no pod with a service account: {error}") from error
-    configuration.retries = 0
-    return KubeClient(client.ApiClient(configuration))
+    return client(configuration)
 
 
-def by_kubeconfig(context: str | None) -> KubeClient:
+async def by_kubeconfig(context: str | None) -> KubeClient:
     """Reach the API server as `kubectl` does, or in a pod as its service account."""
-    configuration = client.Configuration()
+    configuration = Configuration()
     try:
-        # The client's own function has no types.
-        load_kube_config(  # type: ignore[no-untyped-call]
+        # The package's own function has no types.
+        await load_kube_config(  # type: ignore[no-untyped-call]
             context=context, client_configuration=configuration
         )
     except ConfigException as error:
@@ -124,12 +163,16 @@ def by_kubeconfig(context: str | None) -> KubeClient:
             return in_cluster()
         except KubeError:
             raise KubeError(0, f"no kubeconfig can be used: {error}") from error
-    return KubeClient(client.ApiClient(configuration))
+    return client(configuration)
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _with(path: str, query: Mapping[str, str | int] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     rest = bytearray()
-    for chunk in chunks:
+    async for chunk in chunks:
         rest += chunk
         *whole, last = rest.split(b"\n")
         for line in whole:
@@ -140,6 +183,6 @@ def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
             raise KubeError(0, f"the API server sends a line of more than {_LONGEST_LINE} bytes")
 
 
-def _unreachable(error: Exception) -> str:
-    words = " ".join(str(getattr(error, "reason", None) or error).split())
-    return f"the API server does not answer: {words}"
+def _unreachable(error: Exception) -> KubeError:
+    words = " ".join(str(getattr(error, "reason", None) or error).split()) or type(error).__name__
+    return KubeError(0, f"the API server does not answer: {words}")

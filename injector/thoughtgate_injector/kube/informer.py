@@ -1,11 +1,12 @@
-"""Follows one kind of objects: all of them, page by page, then each change as it happens.
+"""An informer: lists the objects of one kind page by page, then watches each change.
 
 Source: Kubernetes API concepts, "Efficient detection of changes" and "410 Gone responses".
 """
 
+import asyncio
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
@@ -56,18 +57,19 @@ class GoneError(Exception):
     """What we hold is too old to go on from: list anew."""
 
 
-def listed(kube: KubeClient, path: str) -> Iterator[dict[str, Any]]:
+async def listed(kube: KubeClient, path: str) -> AsyncIterator[dict[str, Any]]:
     """Give each object of a list. Raises KubeError, GoneError."""
-    for page in _pages(kube, path):
-        yield from _items(page)
+    async for page in _pages(kube, path):
+        for document in _items(page):
+            yield document
 
 
-def _pages(kube: KubeClient, path: str) -> Iterator[_Page]:
+async def _pages(kube: KubeClient, path: str) -> AsyncIterator[_Page]:
     token = ""
     while True:
         query: dict[str, str | int] = {"limit": PAGE, **({"continue": token} if token else {})}
         try:
-            page = _decoded(kube.get(path, query), _Page)
+            page = _decoded(await kube.get(path, query), _Page)
         except KubeError as error:
             raise _meant(error.status, str(error)) from error
         yield page
@@ -83,11 +85,11 @@ def _items(page: _Page) -> Iterator[dict[str, Any]]:
 
 @dataclass(slots=True)
 class Informer:
-    """Keeps `sink` at what the API server has; `run` belongs into a thread of its own."""
+    """Keeps `store` at what the API server has; `run` is a task of its own."""
 
     kube: KubeClient
     path: str
-    sink: ObjectStore
+    store: ObjectStore
     synced: Callable[[], None]
     """Called after each whole list."""
     pauses: tuple[float, ...] = _PAUSES
@@ -95,11 +97,15 @@ class Informer:
     _version: str = ""
     """What we have is as of this resourceVersion; empty: all must be listed."""
 
-    def run(self, stop: threading.Event) -> None:
-        """Follow until `stop` is set; nothing else ends it."""
-        while not stop.is_set():
+    async def run(self) -> None:
+        """Follow the objects until cancelled; nothing else ends it."""
+        while True:
             try:
-                self._follow(stop)
+                if not self._version:
+                    await self._list()
+                while True:
+                    await self._watch()
+                    self._failures = 0
             except GoneError:
                 logger.info("%s is listed anew", self.path)
                 self._version = ""
@@ -107,34 +113,25 @@ class Informer:
             except KubeError as error:
                 logger.warning("%s cannot be followed: %s", self.path, error)
             except Exception:
-                # A thread that ends would leave numbers that look well and are old.
+                # A task that ends would leave numbers that look well and are old.
                 logger.exception("%s cannot be followed", self.path)
                 self._version = ""
-            stop.wait(self.pauses[min(self._failures, len(self.pauses) - 1)])
+            await asyncio.sleep(self.pauses[min(self._failures, len(self.pauses) - 1)])
             self._failures += 1
 
-    def _follow(self, stop: threading.Event) -> None:
-        if not self._version:
-            self._list(stop)
-        while not stop.is_set():
-            self._watch(stop)
-            self._failures = 0
-
-    def _list(self, stop: threading.Event) -> None:
-        gone, version = self.sink.uids(), ""
-        for page in _pages(self.kube, self.path):
+    async def _list(self) -> None:
+        gone, version = self.store.uids(), ""
+        async for page in _pages(self.kube, self.path):
             for document in _items(page):
-                self.sink.put(document)
+                self.store.put(document)
                 gone.discard(document["metadata"]["uid"])
             version = page.metadata.resource_version
-            if stop.is_set():
-                return
         for uid in gone:
-            self.sink.drop(uid)
+            self.store.drop(uid)
         self._version = version
         self.synced()
 
-    def _watch(self, stop: threading.Event) -> None:
+    async def _watch(self) -> None:
         """Take changes until the API server ends the watch."""
         query: dict[str, str | int] = {
             "watch": 1,
@@ -143,21 +140,22 @@ class Informer:
             "timeoutSeconds": WATCH,
         }
         try:
-            for line in self.kube.lines(self.path, query, _SILENCE):
-                event = _decoded(line, _Event)
-                document = msgspec.json.decode(event.object)
-                if event.type == "ERROR":
-                    raise _meant(document.get("code", 0), str(document.get("message")))
-                metadata = document["metadata"]
-                if event.type in {"ADDED", "MODIFIED"}:
-                    self.sink.put(document)
-                elif event.type == "DELETED":
-                    self.sink.drop(metadata["uid"])
-                self._version = metadata["resourceVersion"]
-                if stop.is_set():
-                    break
+            async with aclosing(self.kube.lines(self.path, query, _SILENCE)) as lines:
+                async for line in lines:
+                    self._take(_decoded(line, _Event))
         except KubeError as error:
             raise _meant(error.status, str(error)) from error
+
+    def _take(self, event: _Event) -> None:
+        document = msgspec.json.decode(event.object)
+        if event.type == "ERROR":
+            raise _meant(document.get("code", 0), str(document.get("message")))
+        metadata = document["metadata"]
+        if event.type in {"ADDED", "MODIFIED"}:
+            self.store.put(document)
+        elif event.type == "DELETED":
+            self.store.drop(metadata["uid"])
+        self._version = metadata["resourceVersion"]
 
 
 def _meant(status: int, words: str) -> KubeError | GoneError:

@@ -1,15 +1,15 @@
-"""The commands that need no cluster: `inject`, `uninject` and `validate`."""
+"""The commands that need no cluster; each gives its exit code."""
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from thoughtgate_injector import settings_file
+from thoughtgate_injector.console import fail
 from thoughtgate_injector.core.config_map import ConfigFiles
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
 from thoughtgate_injector.core.review import Reviewer
@@ -19,11 +19,6 @@ from thoughtgate_injector.offline import rewrite
 from thoughtgate_injector.offline.rewrite import Finding, RewriteResult
 from thoughtgate_injector.webhook.config_check import CheckResult, ConfigChecker
 
-NAMESPACES: Final = {
-    "enabled": Entry.NAMESPACE,
-    "true": Entry.NAMESPACE,
-    "required": Entry.REQUIRED,
-}
 _CHECK_SECONDS: Final = 60.0  # no webhook's timeout is near, and the machine may be busy
 _SUFFIXES: Final = (".yaml", ".yml", ".json")  # in a folder, as kubectl has it
 
@@ -36,90 +31,29 @@ class _InputFile:
     front: str
 
 
-def add_commands(commands: Any) -> None:
-    """Add the commands to the parser's subcommands."""
-    inject = commands.add_parser(
-        "inject",
-        help="print manifests with the sidecar in them, without a cluster",
-        description=_inject.__doc__,
-    )
-    _add_files(inject)
-    _add_settings(inject)
-    inject.set_defaults(run=_inject)
-    uninject = commands.add_parser(
-        "uninject",
-        help="print manifests without the injected sidecar, as they were before",
-        description=_uninject.__doc__,
-    )
-    _add_files(uninject)
-    uninject.set_defaults(run=_uninject)
-    validate = commands.add_parser(
-        "validate",
-        help="say what the webhooks would say of manifests, without a cluster",
-        description=_validate.__doc__,
-    )
-    _add_files(validate)
-    _add_settings(validate)
-    validate.set_defaults(run=_validate)
-
-
-def fail(reasons: Sequence[str]) -> int:
-    """Say the reasons on standard error, and give the exit code."""
-    for reason in reasons:
-        print(f"error: {reason}", file=sys.stderr)
-    return 1
-
-
-def _add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-f",
-        "--filename",
-        metavar="FILE",
-        required=True,
-        action="append",
-        help="YAML or JSON, or a folder of such files; `-` is stdin; may be given again",
-    )
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--settings",
-        metavar="PATH",
-        type=Path,
-        help="the operator's settings: their ConfigMap in a file (default: as shipped)",
-    )
-    parser.add_argument(
-        "--namespace-inject",
-        choices=sorted(NAMESPACES),
-        help="what the label thoughtgate.io/inject of the target namespace says (default: none)",
-    )
-
-
-def _inject(chosen: argparse.Namespace) -> int:
-    """Print the manifests; where a pod is refused print nothing but the reasons, on stderr."""
-    reviewer = _reviewer(chosen)
+def inject(files: Sequence[str], settings: Path | None, namespace: Entry | None) -> int:
+    """Print the manifests with the sidecar in them."""
+    reviewer = _reviewer(settings)
     if isinstance(reviewer, Refusal):
         return fail(reviewer.reasons)
-    namespace = NAMESPACES.get(chosen.namespace_inject)
-    return _rewrite(chosen.filename, lambda text: rewrite.inject(text, reviewer, namespace))
+    return _rewrite(files, lambda text: rewrite.inject(text, reviewer, namespace))
 
 
-def _uninject(chosen: argparse.Namespace) -> int:
-    """Print the manifests; where a record cannot be read print nothing but the reasons."""
-    return _rewrite(chosen.filename, rewrite.uninject)
+def uninject(files: Sequence[str]) -> int:
+    """Print the manifests without the injected sidecar."""
+    return _rewrite(files, rewrite.uninject)
 
 
-def _validate(chosen: argparse.Namespace) -> int:
-    """Print a line for each pod, template and ConfigMap; exit 1 if one is refused or unchecked."""
-    reviewer = _reviewer(chosen)
+def validate(files: Sequence[str], settings: Path | None, namespace: Entry | None) -> int:
+    """Print a line for each object that a webhook would look at."""
+    reviewer = _reviewer(settings)
     if isinstance(reviewer, Refusal):
         return fail(reviewer.reasons)
-    inputs = _inputs(chosen.filename)
+    inputs = _inputs(files)
     if isinstance(inputs, Refusal):
         return fail(inputs.reasons)
     code = 0
     for one in inputs:
-        namespace = NAMESPACES.get(chosen.namespace_inject)
         findings = rewrite.validate(one.text, reviewer, _config_checked, namespace)
         if isinstance(findings, Refusal):
             code = fail([one.front + reason for reason in findings.reasons])
@@ -180,8 +114,8 @@ def _joined(texts: Sequence[str]) -> str:
     return joined
 
 
-def _reviewer(chosen: argparse.Namespace) -> Reviewer | Refusal:
-    found = settings_file.load(chosen.settings) if chosen.settings is not None else Settings()
+def _reviewer(settings: Path | None) -> Reviewer | Refusal:
+    found = Settings() if settings is None else settings_file.load(settings)
     return found if isinstance(found, Refusal) else Reviewer(found, version("thoughtgate"))
 
 

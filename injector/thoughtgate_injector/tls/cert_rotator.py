@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from thoughtgate_injector.core import names
+from thoughtgate_injector.kube.client import KubeError
 from thoughtgate_injector.tls import certificates
-from thoughtgate_injector.tls.ca_store import CaStore, ClusterError
+from thoughtgate_injector.tls.ca_store import CaStore
 from thoughtgate_injector.tls.certificates import (
     Authorities,
     Authority,
@@ -38,7 +39,7 @@ class CertRotator:
     that replicas that disagree for a moment agree after INTERVAL.
     """
 
-    cluster: CaStore
+    store: CaStore
     hosts: Sequence[str]
     expires: Callable[[str, dt.datetime], None]
     """Told the name (`ca`, `leaf`) and the end of each certificate that comes into use."""
@@ -54,8 +55,8 @@ class CertRotator:
         """Make the context ready to serve; tries until it succeeds."""
         while True:
             try:
-                self._renew(*await asyncio.to_thread(self._agreed))
-            except (ClusterError, UnusableAuthorityError) as error:
+                self._renew(*await self._agreed())
+            except (KubeError, UnusableAuthorityError) as error:
                 logger.warning("no certificate yet: %s", error)
                 self.told(str(error))
                 await asyncio.sleep(_RETRY)
@@ -68,7 +69,7 @@ class CertRotator:
             pause = INTERVAL
             try:
                 await self._look()
-            except (ClusterError, UnusableAuthorityError) as error:
+            except (KubeError, UnusableAuthorityError) as error:
                 # Soon again: a webhook that was taken away and comes back refuses until then.
                 pause = _RETRY
                 # What is served goes on being served: the leaf has days left.
@@ -80,14 +81,14 @@ class CertRotator:
 
     async def _look(self) -> None:
         try:
-            authorities, now = await asyncio.to_thread(self._agreed)
+            authorities, now = await self._agreed()
         except UnusableAuthorityError:
             if self._authorities is not None and self._now is not None:
                 self._renew(self._authorities, self._now)
             raise
         try:
             # Before the leaf: nobody is to meet one that it cannot trust yet.
-            if await asyncio.to_thread(self.cluster.put_ca_bundle, authorities.bundle(now)):
+            if await self.store.put_ca_bundle(authorities.bundle(now)):
                 logger.info("the webhook's caBundle is in place")
         finally:
             self._renew(authorities, now)
@@ -104,22 +105,22 @@ class CertRotator:
         self._authorities = authorities
         self.expires("ca", authorities.newest.certificate.not_valid_after_utc)
 
-    def _agreed(self) -> tuple[Authorities, dt.datetime]:
+    async def _agreed(self) -> tuple[Authorities, dt.datetime]:
         """Give the CAs of the Secret, and the time; where there is none, offer ours."""
-        found = self.cluster.read_ca()
+        found = await self.store.read_ca()
         self._now = found.at
         if found.stored is None:
-            offered = self._authorities or self._first(found.at)
-            if self.cluster.create_ca(offered.data()):
+            offered = self._authorities or await self._first(found.at)
+            if await self.store.create_ca(offered.data()):
                 return offered, found.at
-            found = self.cluster.read_ca()
+            found = await self.store.read_ca()
         if found.stored is None:
-            raise ClusterError(f"secret `{names.CA_SECRET}` was there, and is not")
+            raise KubeError(0, f"secret `{names.CA_SECRET}` was there, and is not")
         try:
             authorities = certificates.authorities_from(found.stored.data)
             if authorities.due(found.at) or certificates.ROTATE_KEY in found.stored.data:
                 rotated = authorities.rotated(found.at)
-                if self.cluster.replace_ca(found.stored, rotated.data()):
+                if await self.store.replace_ca(found.stored, rotated.data()):
                     logger.info("a new CA is announced")
                     return rotated, found.at
                 # Another replica was first, and this one reads the result at its next look.
@@ -131,13 +132,13 @@ class CertRotator:
             ) from error
         return authorities, found.at
 
-    def _first(self, now: dt.datetime) -> Authorities:
+    async def _first(self, now: dt.datetime) -> Authorities:
         """Make a CA; what the webhook trusts by now stays trusted beside it.
 
         Other replicas may be running, and the Secret have been deleted under them.
         """
         try:
-            retired = certificates.certificates_from(self.cluster.ca_bundle())
+            retired = certificates.certificates_from(await self.store.ca_bundle())
         except UnusableAuthorityError:
             retired = ()  # somebody's placeholder, which no leaf is of
         return Authorities(new_authority(now), retired=retired)

@@ -3,24 +3,24 @@
 import asyncio
 import datetime as dt
 import logging
-import signal
-import sys
 import time
 from importlib.metadata import version
 
 import msgspec
 
-from thoughtgate_injector import log, probes
+from thoughtgate_injector import log, probes, signals
+from thoughtgate_injector.console import fail
 from thoughtgate_injector.core import names, settings
 from thoughtgate_injector.core.evictions import Evictions
 from thoughtgate_injector.core.pod_summary import SidecarState
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.kube.client import KubeClient, KubeError, by_kubeconfig, in_cluster
+from thoughtgate_injector.kube.client import KubeError, by_kubeconfig, in_cluster
 from thoughtgate_injector.kube.informer import GoneError
-from thoughtgate_injector.watchdog import restarts as listing
-from thoughtgate_injector.watchdog.watchdog import Watchdog
+from thoughtgate_injector.watchdog import restarts
+from thoughtgate_injector.watchdog.restarts import RestartGroup
+from thoughtgate_injector.watchdog.watchdog import TIME_FORMAT, Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,13 @@ def run(
     try:
         kube = in_cluster()
     except KubeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return fail([str(error)])
     watchdog = Watchdog(
         kube,
         Reviewer(found, version("thoughtgate")),
         Evictions(evict, interval),
         time.monotonic,
-        _now,
+        lambda: dt.datetime.now(dt.UTC).strftime(TIME_FORMAT),
     )
     asyncio.run(_serve(watchdog, health_port))
     logger.info("stopped")
@@ -51,8 +50,7 @@ def run(
 
 async def _serve(watchdog: Watchdog, health_port: int) -> None:
     stop = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    signals.stop_on_signals(stop)
     async with probes.serve(None, health_port, watchdog, watchdog.metrics.text):
         await watchdog.operate(stop)
 
@@ -60,25 +58,26 @@ async def _serve(watchdog: Watchdog, health_port: int) -> None:
 def outdated(found: Settings | None, context: str | None) -> int:
     """Print the workloads to restart; 1 where the cluster cannot be asked."""
     try:
-        kube = by_kubeconfig(context)
-        known = _settings(kube) if found is None else found
-        if isinstance(known, Refusal):
-            for reason in known.reasons:
-                print(f"error: {reason}", file=sys.stderr)
-            return 1
-        ledger = listing.read(kube, Reviewer(known, version("thoughtgate")))
+        groups = asyncio.run(_outdated(found, context))
     except (KubeError, GoneError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for group in listing.groups(ledger.statuses()):
+        return fail([str(error)])
+    if isinstance(groups, Refusal):
+        return fail(groups.reasons)
+    for group in groups:
         print(group.line())
     return 0
 
 
-def _settings(kube: KubeClient) -> Settings | Refusal:
-    document = msgspec.json.decode(kube.get(_SETTINGS_PATH))
-    return settings.read(document.get("data") or {})
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+async def _outdated(found: Settings | None, context: str | None) -> list[RestartGroup] | Refusal:
+    kube = await by_kubeconfig(context)
+    try:
+        if found is None:
+            document = msgspec.json.decode(await kube.get(_SETTINGS_PATH))
+            read = settings.read(document.get("data") or {})
+            if isinstance(read, Refusal):
+                return read
+            found = read
+        index = await restarts.read(kube, Reviewer(found, version("thoughtgate")))
+    finally:
+        await kube.close()
+    return list(restarts.groups(index.statuses()))

@@ -10,7 +10,7 @@ from thoughtgate_injector.core.pod_summary import PodSummary, SidecarState, Side
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.kube.client import KubeClient
 from thoughtgate_injector.kube.informer import listed
-from thoughtgate_injector.watchdog.pod_index import PodIndex
+from thoughtgate_injector.watchdog.pod_index import PodIndex, PodStore
 from thoughtgate_injector.watchdog.watchdog import NAMESPACES_PATH, PODS_PATH
 
 # The kinds that `kubectl rollout restart` knows.
@@ -39,14 +39,13 @@ class RestartGroup:
         return f"# {self.namespace} {self.kind}/{self.name}: {advice}; {count}"
 
 
-def read(kube: KubeClient, reviewer: Reviewer) -> PodIndex:
+async def read(kube: KubeClient, reviewer: Reviewer) -> PodIndex:
     """List the cluster's namespaces and pods once. Raises KubeError and GoneError."""
-    ledger = PodIndex(reviewer)
-    for document in listed(kube, NAMESPACES_PATH):
-        ledger.put_namespace(document)
-    for document in listed(kube, PODS_PATH):
-        ledger.put_pod(document)
-    return ledger
+    index = PodIndex(PodStore(reviewer))
+    for path, store in ((NAMESPACES_PATH, index.namespaces), (PODS_PATH, index.pods)):
+        async for document in listed(kube, path):
+            store.put(document)
+    return index
 
 
 def groups(statuses: Iterable[tuple[PodSummary, SidecarStatus]]) -> Iterator[RestartGroup]:

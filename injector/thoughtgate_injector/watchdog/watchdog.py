@@ -5,10 +5,12 @@ away, and what was injected before an upgrade.
 """
 
 import asyncio
+import contextlib
+import itertools
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,7 +23,7 @@ from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.kube.client import KubeClient, KubeError
 from thoughtgate_injector.kube.informer import Informer
 from thoughtgate_injector.watchdog.metrics import WatchdogMetrics
-from thoughtgate_injector.watchdog.pod_index import NamespaceStore, PodIndex, PodStore
+from thoughtgate_injector.watchdog.pod_index import PodIndex, PodStore
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,9 @@ PODS_PATH: Final = "/api/v1/pods"
 WEBHOOK_PATH: Final = (
     f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{names.INJECTOR}"
 )
-STEP: Final = 1.0  # seconds between two looks at the ledger
+STEP: Final = 1.0  # seconds between two reconciliations
 EVENTS: Final = 5  # that are written per step
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"  # of the API server
 # Seconds after which an event is said again: Kubernetes forgets it after an hour.
 AGAIN: Final = 3600.0
 _WEBHOOK_PAUSE: Final = 15.0  # seconds between two looks at the webhook's configuration
@@ -54,16 +57,17 @@ class Watchdog:
     now: Callable[[], str]
     """The time as the API server writes times."""
     step: float = STEP
-    ledger: PodIndex = field(init=False)
+    index: PodIndex = field(init=False)
     metrics: WatchdogMetrics = field(init=False)
     _synced: set[str] = field(default_factory=set)
-    _said: dict[tuple[str, SidecarState], float] = field(default_factory=dict)
+    _reported: dict[tuple[str, SidecarState], float] = field(default_factory=dict)
+    """When an event was last written about a pod in a state."""
     _webhook_at: float | None = None
     _webhook_in_place: bool = False
 
     def __post_init__(self) -> None:
-        self.ledger = PodIndex(self.reviewer)
-        self.metrics = WatchdogMetrics(self.ledger.count, self.evictions.futile)
+        self.index = PodIndex(PodStore(self.reviewer))
+        self.metrics = WatchdogMetrics(self.index.count, self.evictions.futile)
 
     def missing(self) -> list[str]:
         """Name what keeps it from being ready."""
@@ -75,54 +79,54 @@ class Watchdog:
 
     async def operate(self, stop: asyncio.Event) -> None:
         """Watch until `stop` is set."""
-        ended = threading.Event()
-        for what, path, sink in (
-            ("namespaces", NAMESPACES_PATH, NamespaceStore(self.ledger)),
-            ("pods", PODS_PATH, PodStore(self.ledger)),
-        ):
-            follower = Informer(self.kube, path, sink, self._synchronised(what))
-            # A daemon: one that waits for the next line of a watch must not hold up the end.
-            threading.Thread(target=follower.run, args=(ended,), name=what, daemon=True).start()
+        informers = [
+            asyncio.create_task(Informer(self.kube, path, store, self._on_list(what)).run())
+            for what, path, store in (
+                ("namespaces", NAMESPACES_PATH, self.index.namespaces),
+                ("pods", PODS_PATH, self.index.pods),
+            )
+        ]
         try:
             while not stop.is_set():
-                await asyncio.to_thread(self.act)
-                try:
+                await self.reconcile()
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), self.step)
-                except TimeoutError:
-                    continue
         finally:
-            ended.set()
+            for informer in informers:
+                informer.cancel()
+            await asyncio.gather(*informers, return_exceptions=True)
+            await self.kube.close()
 
-    def act(self) -> None:
-        """Say what is new, and evict one pod if it is time; only with all that there is in view."""
+    async def reconcile(self) -> None:
+        """Report what is new, and evict one pod if it is time; only once all is listed."""
         if self.missing():
             return
-        self._look_at_webhook()
+        await self._look_at_webhook()
         troubled = [
-            (seen, standing)
-            for seen, standing in self.ledger.statuses()
-            if standing.state is not SidecarState.CURRENT
+            (pod, status)
+            for pod, status in self.index.statuses()
+            if status.state is not SidecarState.CURRENT
         ]
-        self._say(troubled)
+        await self._report(troubled)
         if self._webhook_in_place:
             # Else what is evicted would come back as it was, or not at all.
-            self._evict([(seen, standing.state) for seen, standing in troubled])
+            await self._evict([(pod, status.state) for pod, status in troubled])
 
-    def _synchronised(self, what: str) -> Callable[[], None]:
-        def synced() -> None:
+    def _on_list(self, what: str) -> Callable[[], None]:
+        def listed() -> None:
             self._synced.add(what)
             self.metrics.listed(what)
 
-        return synced
+        return listed
 
-    def _look_at_webhook(self) -> None:
+    async def _look_at_webhook(self) -> None:
         """See whether the webhook is in force: somebody may have broken the glass."""
         now = self.clock()
         if self._webhook_at is not None and now - self._webhook_at < _WEBHOOK_PAUSE:
             return
         self._webhook_at = now
         try:
-            found = msgspec.json.decode(self.kube.get(WEBHOOK_PATH))
+            found = msgspec.json.decode(await self.kube.get(WEBHOOK_PATH))
         except KubeError as error:
             self._webhook_in_place = False
             if error.status != HTTPStatus.NOT_FOUND:
@@ -135,60 +139,50 @@ class Watchdog:
             )
         self.metrics.webhook(in_place=self._webhook_in_place)
 
-    def _say(self, troubled: list[tuple[PodSummary, SidecarStatus]]) -> None:
+    async def _report(self, troubled: list[tuple[PodSummary, SidecarStatus]]) -> None:
         now = self.clock()
-        there = {(seen.uid, standing.state) for seen, standing in troubled}
-        self._said = {
-            key: at for key, at in self._said.items() if key in there and now - at < AGAIN
+        there = {(pod.uid, status.state) for pod, status in troubled}
+        self._reported = {
+            key: at for key, at in self._reported.items() if key in there and now - at < AGAIN
         }
-        unsaid = (pair for pair in troubled if (pair[0].uid, pair[1].state) not in self._said)
-        for seen, standing in self._few(unsaid):
+        unreported = (
+            (pod, status)
+            for pod, status in troubled
+            if (pod.uid, status.state) not in self._reported
+        )
+        for pod, status in itertools.islice(unreported, EVENTS):
             # Also where it fails: a namespace that is being removed takes no events.
-            self._said[seen.uid, standing.state] = now
+            self._reported[pod.uid, status.state] = now
             try:
-                self.kube.post(
-                    f"{NAMESPACES_PATH}/{seen.namespace}/events",
-                    event(seen, standing, self.now()),
-                )
+                await self._post(pod.namespace, "events", event(pod, status, self.now()))
             except KubeError as error:
                 logger.warning("an event cannot be written: %s", error)
-            logger.info(
-                "pod",
-                extra={
-                    "fields": {
-                        "state": standing.state.value,
-                        "namespace": seen.namespace,
-                        "pod": seen.name,
-                        "reason": standing.reason,
-                    }
-                },
-            )
+            fields = {"state": status.state.value, "namespace": pod.namespace, "pod": pod.name}
+            logger.info("pod", extra={"fields": {**fields, "reason": status.reason}})
 
-    @staticmethod
-    def _few(
-        pairs: Iterator[tuple[PodSummary, SidecarStatus]],
-    ) -> Iterator[tuple[PodSummary, SidecarStatus]]:
-        for _, pair in zip(range(EVENTS), pairs, strict=False):
-            yield pair
-
-    def _evict(self, troubled: list[tuple[PodSummary, SidecarState]]) -> None:
+    async def _evict(self, troubled: list[tuple[PodSummary, SidecarState]]) -> None:
         now = self.clock()
-        seen = self.evictions.next(now, troubled)
-        if seen is None:
+        pod = self.evictions.next(now, troubled)
+        if pod is None:
             return
         evicted = None
         try:
-            evicted = self.kube.post(
-                f"{NAMESPACES_PATH}/{seen.namespace}/pods/{seen.name}/eviction", eviction(seen)
-            )
+            evicted = await self._post(pod.namespace, f"pods/{pod.name}/eviction", eviction(pod))
             outcome = "evicted"
         except KubeError as error:
             outcome = _EVICTION_OUTCOMES.get(error.status, "failed")
             logger.info("an eviction was not granted: %s", error)
-        self.evictions.tried(seen, now, evicted)
+        self.evictions.tried(pod, now, evicted)
         self.metrics.evicted(outcome)
-        fields = {"outcome": outcome, "namespace": seen.namespace, "pod": seen.name}
+        fields = {"outcome": outcome, "namespace": pod.namespace, "pod": pod.name}
         logger.info("eviction", extra={"fields": fields})
+
+    async def _post(self, namespace: str, what: str, body: dict[str, Any]) -> str:
+        """Create an object; give the API server's time, as it writes times. Raises KubeError."""
+        path = f"{NAMESPACES_PATH}/{namespace}/{what}"
+        reply = await self.kube.ask("POST", path, body)
+        reply.good(path)
+        return parsedate_to_datetime(reply.date).strftime(TIME_FORMAT)
 
 
 _EVICTION_OUTCOMES: Final[dict[int, str]] = {
@@ -198,22 +192,22 @@ _EVICTION_OUTCOMES: Final[dict[int, str]] = {
 }
 
 
-def event(seen: PodSummary, standing: SidecarStatus, now: str) -> dict[str, Any]:
+def event(pod: PodSummary, status: SidecarStatus, now: str) -> dict[str, Any]:
     """Make the event about a pod that is not as it should be."""
-    message = f"the pod asks for ThoughtGate, but {standing.reason}: {_ADVICE[standing.state]}"
+    message = f"the pod asks for ThoughtGate, but {status.reason}: {_ADVICE[status.state]}"
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{seen.name[:50]}.", "namespace": seen.namespace},
+        "metadata": {"generateName": f"{pod.name[:50]}.", "namespace": pod.namespace},
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "Pod",
-            "name": seen.name,
-            "namespace": seen.namespace,
-            "uid": seen.uid,
+            "name": pod.name,
+            "namespace": pod.namespace,
+            "uid": pod.uid,
         },
         "type": "Warning",
-        "reason": _REASONS[standing.state],
+        "reason": _REASONS[status.state],
         "message": message[:1024],
         "source": {"component": names.WATCHDOG},
         "reportingComponent": names.WATCHDOG,
@@ -223,11 +217,11 @@ def event(seen: PodSummary, standing: SidecarStatus, now: str) -> dict[str, Any]
     }
 
 
-def eviction(seen: PodSummary) -> dict[str, Any]:
+def eviction(pod: PodSummary) -> dict[str, Any]:
     """Make the eviction of this very pod, not of one that has taken its name meanwhile."""
     return {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
-        "metadata": {"name": seen.name, "namespace": seen.namespace},
-        "deleteOptions": {"preconditions": {"uid": seen.uid}},
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
     }

@@ -35,6 +35,12 @@ class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
         one = self.resource
         return one.group, one.version, one.resource, self.sub_resource or None
 
+    def generated_name(self) -> str | None:
+        """Name an object that has no name yet by the front that it will have."""
+        metadata = self.object.get("metadata")
+        front = metadata.get("generateName") if isinstance(metadata, Mapping) else None
+        return f"{front}*" if isinstance(front, str) else None
+
 
 class _Review(msgspec.Struct, frozen=True, rename="camel"):
     api_version: Literal["admission.k8s.io/v1"]

@@ -12,7 +12,6 @@ from tests.injector.fake_cluster import FakeCluster
 from tests.injector.tls.test_certificates import handshake, trusting
 from thoughtgate_injector.core import names
 from thoughtgate_injector.tls import cert_rotator, certificates
-from thoughtgate_injector.tls.ca_store import ClusterError
 from thoughtgate_injector.tls.cert_rotator import CertRotator
 from thoughtgate_injector.tls.certificates import Authorities
 
@@ -35,7 +34,7 @@ class Replica:
         self.ends: dict[str, dt.datetime] = {}
         self.trouble: list[str | None] = []
         self._looked = asyncio.Event()
-        self.trust = CertRotator(fake.cluster(), [HOST], self.ends.__setitem__, self._told)
+        self.trust = CertRotator(fake.store(), [HOST], self.ends.__setitem__, self._told)
 
     def _told(self, trouble: str | None) -> None:
         self.trouble.append(trouble)
@@ -84,39 +83,22 @@ def test_replicas_that_start_at_once_agree(fake: FakeCluster) -> None:
         await asyncio.gather(*(one.look() for one in replicas))
         assert all(is_trusted(fake, one) for one in replicas)
 
-    asyncio.run(start())
+    fake.run(start())
     assert bundles(fake) == {secret(fake)["ca.crt"]}
 
 
 def test_a_replica_that_starts_with_anothers_authority_uses_it(fake: FakeCluster) -> None:
     other = Authorities(certificates.new_authority(START - DAY))
-    assert fake.cluster().create_ca(other.data())
+    assert fake.run(fake.store().create_ca(other.data()))
 
     async def start() -> None:
         one = await Replica(fake).serve()
         assert await one.look() is None
         assert is_trusted(fake, one)
 
-    asyncio.run(start())
+    fake.run(start())
     assert bundles(fake) == {other.newest.pem()}
     assert secret(fake) == other.data()
-
-
-def test_the_secret_is_created_by_the_first_and_changed_by_who_read_it_last(
-    fake: FakeCluster,
-) -> None:
-    cluster = fake.cluster()
-    first, second = (Authorities(certificates.new_authority(START)).data() for _ in range(2))
-    assert cluster.read_ca().stored is None
-    assert cluster.create_ca(first)
-    assert not cluster.create_ca(second)
-    read = cluster.read_ca()
-    assert read.at == START
-    assert read.stored
-    assert read.stored.data == first
-    assert cluster.replace_ca(read.stored, second)
-    assert not cluster.replace_ca(read.stored, first)
-    assert secret(fake) == second
 
 
 def test_the_bundle_is_written_once_and_put_back_when_it_is_gone(fake: FakeCluster) -> None:
@@ -132,7 +114,7 @@ def test_the_bundle_is_written_once_and_put_back_when_it_is_gone(fake: FakeClust
         await one.look()
         assert bundles(fake) == {secret(fake)["ca.crt"]}
 
-    asyncio.run(keep())
+    fake.run(keep())
 
 
 def test_a_leaf_is_renewed_in_time(fake: FakeCluster) -> None:
@@ -146,7 +128,7 @@ def test_a_leaf_is_renewed_in_time(fake: FakeCluster) -> None:
         await one.look()
         assert one.ends["leaf"] == START + 12 * DAY
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_an_authority_is_followed_by_the_next_while_every_replica_is_trusted(
@@ -171,7 +153,7 @@ def test_an_authority_is_followed_by_the_next_while_every_replica_is_trusted(
         assert after == secret(fake)["ca.crt"]
         assert replicas[0].ends["ca"] == START + 615 * DAY
 
-    asyncio.run(live())
+    fake.run(live())
     creations = fake.requests[f"POST /api/v1/namespaces/{names.NAMESPACE}/secrets"]
     assert creations == 1
 
@@ -181,9 +163,9 @@ def test_an_operator_can_ask_for_a_new_authority(fake: FakeCluster) -> None:
         one = await Replica(fake).serve()
         await one.look()
         before = secret(fake)["ca.crt"]
-        stored = fake.cluster().read_ca().stored
+        stored = (await fake.store().read_ca()).stored
         assert stored
-        fake.cluster().replace_ca(stored, {**stored.data, "rotate": b"please"})
+        await fake.store().replace_ca(stored, {**stored.data, "rotate": b"please"})
         await one.look()
         after = secret(fake)
         assert after.keys() == {"ca.crt", "ca.key", "previous.crt", "previous.key"}
@@ -192,7 +174,7 @@ def test_an_operator_can_ask_for_a_new_authority(fake: FakeCluster) -> None:
         await one.look()
         assert secret(fake) == after
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_a_replica_whose_secret_was_exchanged_takes_what_is_there(fake: FakeCluster) -> None:
@@ -200,12 +182,12 @@ def test_a_replica_whose_secret_was_exchanged_takes_what_is_there(fake: FakeClus
         one = await Replica(fake).serve()
         other = Authorities(certificates.new_authority(START))
         del fake.secrets[names.CA_SECRET]
-        fake.cluster().create_ca(other.data())
+        await fake.store().create_ca(other.data())
         await one.look()
         assert is_trusted(fake, one)
         assert bundles(fake) == {other.newest.pem()}
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_a_secret_that_was_deleted_is_written_anew_with_the_same_authority(
@@ -218,7 +200,7 @@ def test_a_secret_that_was_deleted_is_written_anew_with_the_same_authority(
         await one.look()
         assert secret(fake) == before
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_a_new_replica_that_finds_no_secret_keeps_the_running_ones_trusted(
@@ -236,7 +218,7 @@ def test_a_new_replica_that_finds_no_secret_keeps_the_running_ones_trusted(
         assert is_trusted(fake, running)
         assert secret(fake)["previous.crt"]
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 GARBAGE = {"ca.crt": b"garbage", "ca.key": b"garbage"}
@@ -248,9 +230,9 @@ def test_garbage_in_the_secret_stops_no_running_replica_and_is_left_for_people_t
     async def live() -> None:
         one = await Replica(fake).serve()
         await one.look()
-        stored = fake.cluster().read_ca().stored
+        stored = (await fake.store().read_ca()).stored
         assert stored
-        fake.cluster().replace_ca(stored, GARBAGE)
+        await fake.store().replace_ca(stored, GARBAGE)
         fake.now = START + 5 * DAY
         trouble = await one.look()
         assert trouble is not None
@@ -264,14 +246,14 @@ def test_garbage_in_the_secret_stops_no_running_replica_and_is_left_for_people_t
         assert await one.look() is None
         assert secret(fake)["ca.crt"] in bundles(fake)
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_a_new_replica_waits_with_words_while_the_secret_is_garbage(
     fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cert_rotator, "_RETRY", 0.01)
-    fake.cluster().create_ca(GARBAGE)
+    fake.run(fake.store().create_ca(GARBAGE))
 
     async def live() -> None:
         one = Replica(fake)
@@ -283,12 +265,12 @@ def test_a_new_replica_waits_with_words_while_the_secret_is_garbage(
         await task
         assert await one.look() is None
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_an_authority_that_ended_while_nothing_ran_is_replaced(fake: FakeCluster) -> None:
     old = Authorities(certificates.new_authority(START - 400 * DAY))
-    fake.cluster().create_ca(old.data())
+    fake.run(fake.store().create_ca(old.data()))
 
     async def live() -> None:
         one = await Replica(fake).serve()
@@ -296,7 +278,7 @@ def test_an_authority_that_ended_while_nothing_ran_is_replaced(fake: FakeCluster
         assert is_trusted(fake, one)
         assert secret(fake)["ca.crt"] != old.newest.pem()
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_a_bundle_that_cannot_be_written_keeps_no_leaf_from_being_renewed(
@@ -309,7 +291,7 @@ def test_a_bundle_that_cannot_be_written_keeps_no_leaf_from_being_renewed(
         assert "cannot read mutatingwebhookconfigurations" in str(await one.look())
         assert one.ends["leaf"] == START + 12 * DAY
 
-    asyncio.run(live())
+    fake.run(live())
 
 
 def test_an_api_server_that_is_down_is_waited_for(
@@ -327,20 +309,4 @@ def test_an_api_server_that_is_down_is_waited_for(
         fake.down = False
         await task
 
-    asyncio.run(live())
-
-
-def test_what_is_wrong_is_said_in_words(fake: FakeCluster) -> None:
-    fake.webhook = None
-    with pytest.raises(
-        ClusterError,
-        match="cannot read mutatingwebhookconfigurations `thoughtgate-injector`: 404 Not Found; ",
-    ):
-        fake.cluster().put_ca_bundle(b"x")
-    fake.down = True
-    with pytest.raises(ClusterError, match="cannot read secret `thoughtgate-injector-ca`: 503"):
-        fake.cluster().read_ca()
-    gone = FakeCluster()
-    gone.url = "http://127.0.0.1:1"
-    with pytest.raises(ClusterError, match="the API server does not answer"):
-        gone.cluster().read_ca()
+    fake.run(live())

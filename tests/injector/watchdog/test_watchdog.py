@@ -20,7 +20,7 @@ from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.kube import informer
 from thoughtgate_injector.watchdog import watchdog as watchdogs
-from thoughtgate_injector.watchdog.pod_index import PodIndex
+from thoughtgate_injector.watchdog.pod_index import PodStore
 from thoughtgate_injector.watchdog.watchdog import NAMESPACES_PATH, PODS_PATH, Watchdog
 
 OLD = Reviewer(Settings(), "0.0.9")
@@ -63,7 +63,7 @@ async def watching(fake: FakeLists, *evict: SidecarState) -> AsyncIterator[Watch
 
 
 def standing(watchdog: Watchdog) -> dict[str, str]:
-    return {seen.uid: found.state.value for seen, found in watchdog.ledger.statuses()}
+    return {seen.uid: found.state.value for seen, found in watchdog.index.statuses()}
 
 
 def test_changes_of_pods_and_namespaces_are_seen(fake: FakeLists) -> None:
@@ -139,9 +139,9 @@ def test_an_api_server_that_was_away_is_followed_on(
 
 
 def _quick(real: Any) -> Any:
-    def run(self: informer.Informer, stop: Any) -> None:
+    async def run(self: informer.Informer) -> None:
         self.pauses = (0.01,)
-        real(self, stop)
+        await real(self)
 
     return run
 
@@ -242,12 +242,12 @@ def test_what_is_kept_of_a_pod_is_about_a_kibibyte_however_long_its_spec() -> No
     document = named("UID", injected())
     document["spec"]["padding"] = "x" * 100_000
     text = json.dumps(document)
-    ledger = PodIndex(REVIEWER)
-    ledger.put_pod(json.loads(text))
+    store = PodStore(REVIEWER)
+    store.put(json.loads(text))
     tracemalloc.start()
     try:
         for number in range(200):
-            ledger.put_pod(json.loads(text.replace("UID", f"uid-{number}")))
+            store.put(json.loads(text.replace("UID", f"uid-{number}")))
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

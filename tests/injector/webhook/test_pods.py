@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -20,8 +21,9 @@ from tests.injector.fake_cluster import FakeCluster
 from tests.injector.replica import Replica, replica, review, until
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.verdict import Entry
+from thoughtgate_injector.webhook import kopf_bridge, pods
+from thoughtgate_injector.webhook.endpoint import Endpoint
 from thoughtgate_injector.webhook.metrics import ReviewMetrics
-from thoughtgate_injector.webhook.pods import PodWebhook
 
 # Replicas run with the shipped settings.
 INJECTED = [case for case in golden.injected() if not case.reviewer.settings.allowed]
@@ -204,9 +206,10 @@ def test_nothing_is_allowed_that_our_handler_has_not_seen(allowed: bool | None) 
             raise LookupError
         return {"response": {"uid": "x", "allowed": allowed}}
 
-    webhook = PodWebhook(function, ReviewMetrics(), lambda: 0.0)
+    review_pod = partial(pods.review, partial(kopf_bridge.review, function), Entry.POD)
+    endpoint = Endpoint("pod", "pod", review_pod, ReviewMetrics(), lambda: 0.0)
     body = json.dumps(review(MINIMAL.pod)).encode()
-    reply = asyncio.run(webhook.answer(Entry.POD, body))
+    reply = asyncio.run(endpoint.answer(body))
     response = json.loads(reply.body)["response"]
     assert (reply.status, response["allowed"], response["status"]["code"]) == (200, False, 500)
 

@@ -1,0 +1,131 @@
+"""kopf, and what must be known to use it: the one file that imports it.
+
+It carries the review of a pod to our handler and the answer back. Its traps, each held by a test:
+its own server, its managed configuration and its login do not fit (`settings` and `_login` below);
+it computes patches by comparing whole pods; it allows what it has no handler for; it replaces the
+process's signal handlers; and it looks for the uid in passwd.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import kopf
+
+from thoughtgate_injector import signals
+from thoughtgate_injector.core import names
+from thoughtgate_injector.core.mutate import Mutation
+from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.review import Outcome, Reviewer
+from thoughtgate_injector.core.verdict import Entry
+from thoughtgate_injector.kube.client import KubeClient
+
+logger = logging.getLogger(__name__)
+
+Review = Callable[[Entry, dict[str, Any]], Awaitable[tuple[dict[str, Any], Outcome | None]]]
+"""Gives the answer to a decoded review, and the outcome; None: our handler has not seen it."""
+
+FAILED: Final = "the injector failed inside, and nothing was changed; its log says more"
+# The handler's outcome, on its way round kopf, which keeps no more of it than the response.
+_OUTCOMES: ContextVar[list[Outcome]] = ContextVar("outcomes")
+
+
+async def operate(
+    reviewer: Reviewer,
+    kube: KubeClient,
+    serve: Callable[[Review], AsyncIterator[None]],
+    stop: asyncio.Event,
+) -> None:
+    """Run kopf until `stop` is set.
+
+    `serve` yields once it serves; it is cancelled at the end, and may take its time to drain.
+    """
+    # Else kopf looks the uid up in passwd, where it need not be.
+    os.environ.setdefault("POD_ID", names.INJECTOR)
+    registry = kopf.OperatorRegistry()
+    # kopf's own login needs the cluster's DNS. It asks the API server once, what `pods` are.
+    kopf.on.login(registry=registry, id="login")(partial(_login, kube))
+    _register(registry, reviewer)
+
+    async def server(function: Any) -> AsyncIterator[Any]:
+        # kopf has put its own handlers in place of ours by now. A stop by those leaves kopf's
+        # waiter for `stop` hanging, and kopf waits five seconds for that at its end.
+        signals.stop_on_signals(stop)
+        async for _ in serve(partial(review, function)):
+            yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write
+
+    settings = kopf.OperatorSettings()
+    settings.admission.managed = None
+    settings.admission.server = server
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = None
+    await kopf.operator(
+        registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=stop
+    )
+
+
+async def review(
+    function: Callable[..., Any], entry: Entry, document: dict[str, Any]
+) -> tuple[dict[str, Any], Outcome | None]:
+    """Have kopf's function answer a review by our handler."""
+    outcomes: list[Outcome] = []
+    token = _OUTCOMES.set(outcomes)
+    try:
+        response = await function(document, webhook=entry.value, headers={})
+    finally:
+        _OUTCOMES.reset(token)
+    return response, outcomes[0] if len(outcomes) == 1 else None
+
+
+async def _login(kube: KubeClient, **_: Any) -> kopf.ConnectionInfo:
+    access = await kube.access()
+    return kopf.ConnectionInfo(
+        server=access.server, ca_path=access.ca_path, scheme="Bearer", token=access.token
+    )
+
+
+def _register(registry: kopf.OperatorRegistry, reviewer: Reviewer) -> None:
+    """Add one handler for each entry; its id is the entry's name, as the path's last part is."""
+
+    async def inject(
+        *,
+        body: kopf.Body,
+        patch: kopf.Patch,
+        warnings: list[str],
+        param: Any = None,
+        **_: Any,
+    ) -> None:
+        entry: Entry = param
+        try:
+            outcome = reviewer.review(dict(body), entry)
+        except Exception as error:
+            logger.exception("a review failed")
+            raise kopf.AdmissionError(FAILED, HTTPStatus.INTERNAL_SERVER_ERROR) from error
+        _OUTCOMES.get().append(outcome)
+        if isinstance(outcome, Refusal):
+            raise kopf.AdmissionError(str(outcome), HTTPStatus.FORBIDDEN)
+        if isinstance(outcome, Mutation):
+            warnings.extend(outcome.warnings)
+            # kopf would compute its patch by comparing whole pods, and so rewrite every init
+            # container when one goes first. A contract test pins that it takes ours.
+            operations = list(outcome.operations)
+            patch.as_json_patch = lambda *_: cast("Any", operations)  # type: ignore[method-assign]
+
+    for entry in Entry:
+        kopf.on.mutate(
+            # By group and version: "pods" alone would scan every group, and one dead APIService
+            # would keep the port closed.
+            "",
+            "v1",
+            "pods",
+            id=entry.value,
+            param=entry,
+            operations=["CREATE"],
+            registry=registry,
+        )(inject)
