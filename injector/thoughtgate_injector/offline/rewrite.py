@@ -12,7 +12,7 @@ from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Outcome, Reviewer
 from thoughtgate_injector.core.verdict import Entry, NoChange, Skip, word_of
 from thoughtgate_injector.core.workloads import PodTemplate, objects, pod_templates, title_of
-from thoughtgate_injector.offline import yaml_edit
+from thoughtgate_injector.offline import documents
 from thoughtgate_injector.offline.removal import removal
 
 
@@ -82,11 +82,11 @@ def validate(
 
     `check` judges the files of a labelled ConfigMap; its finding's title is not used.
     """
-    documents = yaml_edit.read(text)
-    if isinstance(documents, Refusal):
-        return documents
+    parsed = documents.read(text)
+    if isinstance(parsed, Refusal):
+        return parsed
     findings: list[Finding] = []
-    for document in documents:
+    for document in parsed:
         findings += [
             _finding(place, _reviewed(place, reviewer, namespace))
             for place in pod_templates(document.plain)
@@ -108,13 +108,13 @@ class _Edit:
 def _rewritten(
     text: str, change: Callable[[PodTemplate], _Edit | Refusal]
 ) -> RewriteResult | Refusal:
-    documents = yaml_edit.read(text)
-    if isinstance(documents, Refusal):
-        return documents
+    parsed = documents.read(text)
+    if isinstance(parsed, Refusal):
+        return parsed
     out: list[str] = []
     warnings: list[str] = []
     reasons: list[str] = []
-    for document in documents:
+    for document in parsed:
         operations: list[Operation] = []
         for place in pod_templates(document.plain):
             found = change(place)
@@ -127,7 +127,7 @@ def _rewritten(
             out.append(document.changed(operations))
     if reasons:
         return Refusal(tuple(reasons))
-    return RewriteResult("".join(out) if documents else text, tuple(warnings))
+    return RewriteResult("".join(out) if parsed else text, tuple(warnings))
 
 
 def _reviewed(place: PodTemplate, reviewer: Reviewer, namespace: Entry | None) -> Outcome:

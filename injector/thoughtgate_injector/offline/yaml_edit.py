@@ -1,187 +1,77 @@
-"""Manifests as text: read into documents, and written back with as little change as can be.
+"""Edits YAML where an operation says so, and nowhere else.
 
-A document that is not changed keeps every byte. One that is changed goes through ruamel.yaml, which
-keeps comments, key order and quotes; lines that it would only write in another way stay as they
-were. So taking out what was put in gives the same text again.
+What is added is written at the indentation of what it joins; every other byte stays. What cannot be
+edited so (an alias, an empty value) is written anew by ruamel.yaml, which keeps comments and order.
 """
 
 import copy
 import io
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark, YAMLError
-from ruamel.yaml.events import AliasEvent, DocumentEndEvent, DocumentStartEvent
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
-from thoughtgate_injector.core.patch import Add, Operation, apply, steps
-from thoughtgate_injector.core.refusal import Refusal, refused, shown
-from thoughtgate_injector.offline.kept_lines import kept
+from thoughtgate_injector.core.patch import Operation, apply, steps
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document of a file: `before + body + after` is its text, `plain` its decoded value."""
-
-    before: str
-    body: str
-    after: str
-    plain: Any
-    aliases: bool = False
-    json: bool = False
-
-    def text(self) -> str:
-        return self.before + self.body + self.after
-
-    def changed(self, operations: Sequence[Operation]) -> str:
-        """Give the text with the operations done; without any it is the same to the byte."""
-        if not operations:
-            return self.text()
-        wanted = copy.deepcopy(self.plain)
-        apply(wanted, copy.deepcopy(operations))
-        if self.json:
-            return self.before + _json(wanted, self.body) + self.after
-        for text in self._candidates(operations):
-            if _says(text, wanted):
-                return self.before + text + self.after
-        # INVARIANT: what is printed is what was decided. Comments come second to that.
-        text = yaml.safe_dump(wanted, sort_keys=False, width=2**31)
-        return self.before + text + self.after
-
-    def _candidates(self, operations: Sequence[Operation]) -> Iterator[str]:
-        """Give the changed text, the one that keeps most of the old one first."""
-        body = self.body.replace("\r\n", "\n")
-        tree = _yaml().load(body)
-        layout = _Layout.of(tree)
-        unchanged = _dumped(tree, layout)
-        if self.aliases:
-            tree = _expanded(tree)
-        for operation in operations:
-            if operation["op"] == "add":
-                _make_room(tree, operation)
-                apply(tree, [_written(tree, operation)])
-            else:
-                apply(tree, [operation])
-        changed = _dumped(tree, layout)
-        for text in (kept(body, unchanged, changed), changed):
-            yield text.replace("\n", "\r\n") if "\r\n" in self.body else text
+def edited(text: str, operations: Sequence[Operation], wanted: object, *, aliases: bool) -> str:
+    """Give the text of a document with the operations done; `wanted` is its value then."""
+    for changed in _candidates(text, operations, aliases=aliases):
+        if _says(changed, wanted):
+            return changed
+    # INVARIANT: what is printed is what was decided. Comments come second to that.
+    return yaml.safe_dump(wanted, sort_keys=False, width=2**31)
 
 
-def read(text: str) -> tuple[Document, ...] | Refusal:
-    """Split a file into its documents; what is neither YAML nor JSON is refused."""
-    if text.lstrip(_BLANK).startswith("{"):
-        # JSON first: its tabs are no YAML to ruamel.yaml.
+def value_of(text: str) -> Any:
+    """Decode one document; a timestamp is a string, as in JSON. Raises as ruamel.yaml does."""
+    return _plain(_yaml().load(text))
+
+
+def _candidates(text: str, operations: Sequence[Operation], *, aliases: bool) -> Iterator[str]:
+    """Give the changed text, the one that keeps most of the old one first."""
+    layout = _Layout.of(_yaml().compose(text))
+    if not aliases:
         try:
-            return tuple(_json_documents(text))
-        except _DuplicateKeyError as error:
-            return refused(f"the input is no JSON that can be trusted: {error}")
-        except (ValueError, RecursionError):
-            pass  # YAML in flow style
+            changed = text
+            for operation in operations:
+                changed = _Editor(changed, layout).edited(operation)
+        except (LookupError, YAMLError):
+            pass
+        else:
+            yield changed
+    tree = _yaml().load(text)
+    _expand(tree)
+    for operation in operations:
+        if operation["op"] == "add":
+            apply(tree, [{**operation, "value": _quoted(operation["value"], quote=True)}])
+        else:
+            apply(tree, [operation])
+    yield _dumped(tree, layout)
+
+
+def _says(text: str, wanted: object) -> bool:
     try:
-        return tuple(_documents(text))
-    except YAMLError as error:
-        return refused(f"the input is no YAML: {' '.join(str(error).split())}")
-    except (ValueError, RecursionError, AttributeError, TypeError) as error:
-        # ruamel.yaml fails in its own ways on what stands where no such thing may stand.
-        return refused(f"the input is no YAML: {shown(error)}")
+        return bool(value_of(text) == wanted)
+    except YAMLError:
+        return False
 
 
-_BLANK: Final = "\ufeff \t\r\n"
-
-
-def _json_documents(text: str) -> Iterator[Document]:
-    """Take apart one JSON document after the other, as kubectl does."""
-    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
-    start, end = 0, len(text.rstrip(_BLANK))
-    while start < end:
-        body = len(text) - len(text[start:].lstrip(_BLANK))
-        plain, after = decoder.raw_decode(text, body)
-        last = len(text) if after >= end else after
-        yield Document(text[start:body], text[body:after], text[after:last], plain, json=True)
-        start = last
-
-
-def _json(value: object, like: str) -> str:
-    """Write JSON with the indentation of the text that it takes the place of."""
-    first = re.match(r"[{\[][ \t]*\r?\n([ \t]+)", like)
-    indent = first[1] if first else None
-    separators = None if indent else (",", ": " if re.match(r'\{"[^"]*": ', like) else ":")
-    if separators == (",", ": ") and ", " in like:
-        separators = (", ", ": ")
-    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
-    return text.replace("\n", "\r\n") if "\r\n" in like else text
-
-
-def _documents(text: str) -> Iterator[Document]:
-    marks = list(_marks(text))
-    for index, mark in enumerate(marks):
-        end = marks[index + 1].start if index + 1 < len(marks) else len(text)
-        start = 0 if index == 0 else mark.start
-        body = text[mark.body : mark.body_end]
-        yield Document(
-            text[start : mark.body],
-            body,
-            text[mark.body_end : end],
-            plain(_yaml().load(body)),
-            aliases=mark.aliases,
-        )
-
-
-@dataclass(slots=True)
-class _Mark:
-    start: int
-    body: int
-    body_end: int = 0
-    aliases: bool = False
-
-
-def _marks(text: str) -> Iterator[_Mark]:
-    mark = _Mark(0, 0)
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, DocumentStartEvent):
-            start = event.start_mark.index
-            mark = _Mark(start, _after_marker(text, event.end_mark.index) if event.explicit else 0)
-            if not event.explicit:
-                mark.body = start
-        elif isinstance(event, AliasEvent):
-            mark.aliases = True
-        elif isinstance(event, DocumentEndEvent):
-            mark.body_end = event.start_mark.index
-            yield mark
-
-
-def _after_marker(text: str, index: int) -> int:
-    """Give the place after `---`, and after its line where that holds no more than a comment."""
-    end = text.find("\n", index)
-    rest = text[index : len(text) if end < 0 else end].strip()
-    return end + 1 if end >= 0 and (not rest or rest.startswith("#")) else index
-
-
-class _DuplicateKeyError(ValueError):
-    """A key stands twice in one JSON object; the last would silently win."""
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _DuplicateKeyError(f"the key {shown(key)} stands twice in one object")
-        found[key] = value
-    return found
-
-
-def plain(node: object) -> Any:
+def _plain(node: object) -> Any:
     """Give the value of a ruamel.yaml tree without its dress."""
     if isinstance(node, Mapping):
-        return {plain(key): plain(value) for key, value in node.items()}
+        return {_plain(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [plain(value) for value in node]
+        return [_plain(value) for value in node]
     if node is None or isinstance(node, bool):
         return node
     for kind in (int, float, str):
@@ -196,71 +86,13 @@ def _dumped(tree: Any, layout: "_Layout") -> str:
     return out.getvalue()
 
 
-def _says(text: str, wanted: object) -> bool:
-    try:
-        return bool(plain(_yaml().load(text)) == wanted)
-    except YAMLError:
-        return False
-
-
-def _expanded(node: Any) -> Any:
-    """Copy a tree so that no part stands in two places: an alias is changed for one alone."""
-    if isinstance(node, CommentedMap):
-        mapping = CommentedMap()
-        for key, value in node.items():
-            mapping[key] = _expanded(value)
-        return _dressed(mapping, node)
-    if isinstance(node, CommentedSeq):
-        sequence = CommentedSeq()
-        for value in node:
-            sequence.append(_expanded(value))
-        return _dressed(sequence, node)
-    return node
-
-
-def _dressed(new: Any, node: Any) -> Any:
-    new.ca.comment, new.ca.end = node.ca.comment, node.ca.end
-    new.ca.items.update(node.ca.items)
-    if node.fa.flow_style():
-        new.fa.set_flow_style()
-    new.lc.line, new.lc.col = node.lc.line, node.lc.col
-    return new
-
-
-def _make_room(tree: Any, operation: Add) -> None:
-    """Put a new key before the last one of a mapping, where comment lines come after that.
-
-    ruamel.yaml has such lines as part of the last key: what is added behind it comes behind them.
-    """
-    parents, key = steps(operation)
-    for part in parents:
-        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    if isinstance(tree, CommentedMap) and tree and key not in tree and _ends_in_lines(tree):
-        tree.insert(len(tree) - 1, key, None)
-
-
-def _ends_in_lines(node: object) -> bool:
-    """Tell whether whole lines of comment, or empty ones, come after a block."""
-    if not isinstance(node, CommentedMap | CommentedSeq) or not node:
-        return False
-    last = len(node) - 1 if isinstance(node, CommentedSeq) else next(reversed(node))
-    tokens = [token for token in node.ca.items.get(last) or () if hasattr(token, "value")]
-    return any("\n" in token.value.rstrip("\n") for token in tokens) or _ends_in_lines(node[last])
-
-
-def _written(tree: Any, operation: Add) -> Add:
-    parents, last = steps(operation)
-    for part in parents:
-        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    before, value = tree.get(last) if isinstance(tree, CommentedMap) else None, operation["value"]
-    if isinstance(before, str) and isinstance(value, str):
-        # In the quotes of the text whose place it takes, or in none; the comment moves along.
-        for token in tree.ca.items.get(last) or ():
-            if hasattr(token, "start_mark"):
-                column = token.start_mark.column + len(value) - len(before)
-                token.start_mark = CommentMark(column)
-        return Add(op="add", path=operation["path"], value=type(before)(value))
-    return Add(op="add", path=operation["path"], value=_quoted(value, quote=True))
+def _expand(tree: Any) -> None:
+    """Let no part of a tree stand in two places: an alias is changed for one alone."""
+    pairs = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
+    for key, value in list(pairs):
+        if isinstance(value, CommentedMap | CommentedSeq):
+            tree[key] = copy.deepcopy(value)
+            _expand(tree[key])
 
 
 # Strings that may look like a number or a word to a YAML 1.1 reader, such as kubectl's.
@@ -282,54 +114,167 @@ def _quoted(value: object, *, quote: bool) -> object:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How far a file indents, in columns, as ruamel.yaml counts it."""
+    """How far a file indents, in columns."""
 
     mapping: int = 2
-    sequence: int = 2
     offset: int = 0
+    """Of a list's dashes from the key that the list is the value of."""
 
     @classmethod
-    def of(cls, tree: object) -> "_Layout":
-        """Take it from the first mapping and the first sequence of block style in the tree."""
-        found = _Seen()
-        found.look(tree)
-        offset = 0 if found.offset is None else found.offset
-        return cls(
-            mapping=found.mapping or 2,
-            sequence=max(found.sequence or 0, offset + 2),
-            offset=offset,
-        )
+    def of(cls, root: Node | None) -> "_Layout":
+        """Take it from the first mapping and the first list in block style that are values."""
+        found: dict[type, int] = {}
+        for key, value in _entries(root):
+            if value.value and not value.flow_style:
+                column = value.start_mark.column - key.start_mark.column
+                found.setdefault(type(value), max(column, 0))
+        return cls(found.get(MappingNode) or 2, found.get(SequenceNode, 0))
 
 
-@dataclass(slots=True)
-class _Seen:
-    mapping: int | None = None
-    sequence: int | None = None
-    offset: int | None = None
-    _depth: int = field(default=0)
+def _entries(node: Node | None) -> Iterator[tuple[Node, CollectionNode]]:
+    """Give every key of a tree whose value is a mapping or a list, with that."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if isinstance(value, CollectionNode):
+                yield key, value
+            yield from _entries(value)
+    elif isinstance(node, SequenceNode):
+        for value in node.value:
+            yield from _entries(value)
 
-    def look(self, node: object) -> None:
-        if isinstance(node, CommentedMap) and not node.fa.flow_style():
-            for value in node.values():
-                self._child(node, value)
-                self.look(value)
-        elif isinstance(node, CommentedSeq) and not node.fa.flow_style():
-            for value in node:
-                self.look(value)
 
-    def _child(self, node: CommentedMap, value: object) -> None:
-        if not isinstance(value, CommentedMap | CommentedSeq) or value.fa.flow_style() or not value:
-            return
-        column, inner = node.lc.col, value.lc.col
-        if column is None or inner is None:
-            return
-        if isinstance(value, CommentedMap):
-            self.mapping = self.mapping or max(inner - column, 1)
-        elif self.offset is None:
-            self.offset = max(inner - column, 0)
-            first = value[0]
-            if isinstance(first, CommentedMap) and not first.fa.flow_style() and first.lc.col:
-                self.sequence = first.lc.col - column
+_COMMENT: Final = re.compile(r"\s*#")
+
+
+@dataclass(frozen=True, slots=True)
+class _Editor:
+    """Does one operation on the text of a document; LookupError: it cannot be done so."""
+
+    text: str
+    layout: _Layout
+
+    def edited(self, operation: Operation) -> str:
+        parents, last = steps(operation)
+        node, key = _yaml().compose(self.text), None
+        for part in parents:
+            place = _place(node, part)
+            member = node.value[place]
+            key, node = member if isinstance(node, MappingNode) else (None, member)
+        if operation["op"] == "remove":
+            return self._without(node, _place(node, last))
+        value = operation["value"]
+        if isinstance(node, MappingNode):
+            for found, old in node.value:
+                if found.value == last:
+                    return self._replaced(node, old, value)
+            return self._with_entry(node, last, value)
+        if isinstance(node, SequenceNode):
+            return self._with_item(node, key, value, first=last == "0" and bool(node.value))
+        raise LookupError(last)
+
+    def _replaced(self, parent: CollectionNode, old: Any, value: object) -> str:
+        """Put a scalar in another's place, in the same quotes or in none."""
+        both_scalars = isinstance(old, ScalarNode) and not isinstance(value, dict | list)
+        if not both_scalars:
+            raise LookupError
+        start, end = old.start_mark.index, old.end_mark.index
+        new = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, str) and old.style == "'":
+            new = "'" + value.replace("'", "''") + "'"
+        elif isinstance(value, str) and not old.style and not parent.flow_style:
+            new = value if _says(value, value) else new
+        if old.style in {"|", ">"}:
+            new += "\n"
+        return self.text[:start] + new + self.text[end:]
+
+    def _with_entry(self, node: CollectionNode, key: str, value: object) -> str:
+        if node.flow_style:
+            return self._in_flow(node, json.dumps({key: value}, ensure_ascii=False)[1:-1])
+        last, end = node.value[-1][0], self._line_end(_end(node))
+        if _COMMENT.match(self.text, end) and self._begins_line(last):
+            # What stands behind the last entry belongs to it.
+            end = self._line_start(last)
+        return self._with_block(end, node.value[0][0].start_mark.column, {key: value})
+
+    def _with_item(
+        self, node: CollectionNode, key: Node | None, value: object, *, first: bool
+    ) -> str:
+        if node.flow_style:
+            return self._in_flow(node, json.dumps(value, ensure_ascii=False), first=first)
+        if key is None:
+            raise LookupError
+        # As the first one it comes before what is said of the next.
+        at = self._line_end(key.end_mark.index) if first else self._line_end(_end(node))
+        return self._with_block(at, node.start_mark.column, [value])
+
+    def _in_flow(self, node: CollectionNode, new: str, *, first: bool = False) -> str:
+        at = node.start_mark.index + 1 if first or not node.value else _end(node.value[-1])
+        new = f"{new}, " if first else f", {new}" if node.value else new
+        return self.text[:at] + new + self.text[at:]
+
+    def _with_block(self, at: int, column: int, value: object) -> str:
+        """Insert the lines of a mapping or list before the line that begins at `at`."""
+        lines = textwrap.dedent(_dumped(_quoted(value, quote=True), self.layout))
+        block = textwrap.indent(lines, " " * column)
+        if not self.text[:at].endswith("\n"):  # the text's last line has no end
+            block = "\n" + block.removesuffix("\n")
+        if "\r\n" in self.text:
+            block = block.replace("\n", "\r\n")
+        return self.text[:at] + block + self.text[at:]
+
+    def _without(self, node: CollectionNode, place: int) -> str:
+        member = node.value[place]
+        start, end = _start(member), _end(member)
+        if node.flow_style:
+            if place:
+                start = _end(node.value[place - 1])
+            elif len(node.value) > 1:
+                end = _start(node.value[1])
+            return self.text[:start] + self.text[end:]
+        if isinstance(node, SequenceNode):
+            start = self.text.rfind("-", 0, start)
+        start = self.text.rfind("\n", 0, start) + 1
+        end = self._line_end(end)
+        if end == len(self.text) and not self.text.endswith("\n"):
+            start = len(self.text[:start].rstrip("\r\n"))
+        return self.text[:start] + self.text[end:]
+
+    def _begins_line(self, node: Node) -> bool:
+        return not self.text[self._line_start(node) : node.start_mark.index].strip()
+
+    def _line_start(self, node: Node) -> int:
+        return self.text.rfind("\n", 0, node.start_mark.index) + 1
+
+    def _line_end(self, index: int) -> int:
+        """Give the place after the line that ends at `index`, its comment included."""
+        if self.text[:index].endswith("\n"):
+            return index
+        found = self.text.find("\n", index)
+        return found + 1 if found >= 0 else len(self.text)
+
+
+def _place(node: Node, part: str) -> int:
+    if isinstance(node, SequenceNode):
+        return int(part)
+    for place, (key, _) in enumerate(node.value if isinstance(node, MappingNode) else ()):
+        if key.value == part:
+            return place
+    raise LookupError(part)
+
+
+def _start(member: Any) -> int:
+    """Give where a list's item begins, or a mapping's entry."""
+    start: int = (member[0] if isinstance(member, tuple) else member).start_mark.index
+    return start
+
+
+def _end(member: Any) -> int:
+    """Give where the content of a node ends, or of a mapping's entry: before what follows it."""
+    node = member[1] if isinstance(member, tuple) else member
+    if isinstance(node, CollectionNode) and node.value and not node.flow_style:
+        return _end(node.value[-1])
+    end: int = node.end_mark.index
+    return end
 
 
 def _yaml(layout: _Layout | None = None) -> Any:
@@ -337,5 +282,5 @@ def _yaml(layout: _Layout | None = None) -> Any:
     loader.preserve_quotes = True
     loader.width = 2**31  # a folded line would not be the one that stood there
     if layout is not None:
-        loader.indent(mapping=layout.mapping, sequence=layout.sequence, offset=layout.offset)
+        loader.indent(layout.mapping, layout.offset + 2, layout.offset)
     return loader

@@ -99,8 +99,8 @@ def test_the_default_of_a_guarded_option_needs_no_permission() -> None:
 @pytest.mark.parametrize(
     ("name", "least", "less"),
     [
-        ("cpu-request", "1m", "999u"),
-        ("cpu-limit", "0.001", "0.9m"),
+        ("cpu-request", "1m", "999999n"),
+        ("cpu-limit", "0.001", "0.9999m"),
         ("memory-request", "1Mi", "1023Ki"),
         ("memory-limit", "1048576", "1048575"),
     ],

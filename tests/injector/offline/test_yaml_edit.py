@@ -128,6 +128,58 @@ def test_an_odd_layout_is_kept_by_both(text: str) -> None:
     assert uninjected(out) == text
 
 
+MIXED = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  annotations:
+      thoughtgate.io/inject: 'true'
+  labels:
+   app: x
+spec:
+    volumes:
+    - name: v
+      emptyDir:
+        {}
+    containers:
+         -   name: agent
+             env:
+             -  name: HTTP_PROXY
+                value: p
+             -
+                name: NO_PROXY
+                value: >-
+                  .svc
+             image: |-
+               x
+             # after the agent
+    initContainers:
+    # before the first
+    - name: init
+      image: y
+    - {name: flow, image: y, env: [{name: A}], ports: []}
+"""
+
+
+@pytest.mark.parametrize("last", ["", "---\nkind: Other\n"])
+def test_mixed_indentation_is_kept_and_a_scalar_of_many_lines_keeps_its_value(last: str) -> None:
+    out = injected(MIXED + last)
+    assert out.endswith(last)
+    assert "    initContainers:\n    - name: thoughtgate\n" in out
+    lines = out.splitlines()
+    assert [line for line in MIXED.splitlines() if line not in lines] == [
+        "                value: >-",
+        "                  .svc",
+        "    - {name: flow, image: y, env: [{name: A}], ports: []}",
+    ]
+    again = uninjected(out)
+    assert list(yaml.safe_load_all(again)) == list(yaml.safe_load_all(MIXED + last))
+    for comment in ("# after the agent", "# before the first"):
+        assert comment in again
+    plain = MIXED.replace(">-\n                  .svc", ".svc")
+    assert uninjected(injected(plain + last)) == plain + last
+
+
 NAMES = st.text("abc", min_size=1, max_size=3)
 WORDS = st.sampled_from(["x", "'quoted'", '"double"', "12", "1e3", "yes", "0644", "''", "a b", "~"])
 COMMENT = st.sampled_from(["", "", "", "", "", "# c", "# more: than {one} word"])
