@@ -42,23 +42,23 @@ class Evictions:
         if not self.states or (self._last is not None and now - self._last < self.interval):
             return None
         best: PodSummary | None = None
-        for seen, state in troubled:
-            if seen.workload is None or state not in self.states:
+        for pod, state in troubled:
+            if pod.workload is None or state not in self.states:
                 continue
-            if state is SidecarState.OUTDATED and seen.workload.kind == _ENDS_BY_ITSELF:
+            if state is SidecarState.OUTDATED and pod.workload.kind == _ENDS_BY_ITSELF:
                 continue
-            if self._may(seen, seen.workload, now) and (
-                best is None or (seen.created, seen.uid) < (best.created, best.uid)
+            if self._may(pod, pod.workload, now) and (
+                best is None or (pod.created, pod.uid) < (best.created, best.uid)
             ):
-                best = seen
+                best = pod
         return best
 
-    def tried(self, seen: PodSummary, now: float, evicted: str | None) -> None:
+    def tried(self, pod: PodSummary, now: float, evicted: str | None) -> None:
         """Note an eviction; `evicted` is the API server's time, None if it was not granted."""
-        if seen.workload is None:
+        if pod.workload is None:
             raise ValueError("a pod without a controller is not evicted")
         self._last = now
-        past = self._past.setdefault((seen.namespace, seen.workload), _LastEviction(now))
+        past = self._past.setdefault((pod.namespace, pod.workload), _LastEviction(now))
         past.at = now
         past.evicted = evicted or past.evicted
 
@@ -66,14 +66,14 @@ class Evictions:
         """Count the workloads that eviction did not help."""
         return len(self._futile)
 
-    def _may(self, seen: PodSummary, workload: Workload, now: float) -> bool:
-        key = (seen.namespace, workload)
+    def _may(self, pod: PodSummary, workload: Workload, now: float) -> bool:
+        key = (pod.namespace, workload)
         past = self._past.get(key)
         if key in self._futile:
             return False
         if past is None:
             return True
-        if past.evicted is not None and seen.created > past.evicted:
+        if past.evicted is not None and pod.created > past.evicted:
             self._futile.add(key)
             return False
         return now - past.at >= WORKLOAD_PAUSE

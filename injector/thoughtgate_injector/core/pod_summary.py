@@ -1,4 +1,4 @@
-"""Judges running pods: which should have the sidecar and have none, or not today's.
+"""Summaries of running pods: which should have the sidecar and have none, or an old one.
 
 What is kept of a pod is as little as can be, since there may be thousands; a namespace's label is
 not part of it, as it may change at any time without the pod.
@@ -13,6 +13,7 @@ from thoughtgate_injector.core import names, status_annotation
 from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.status_annotation import StatusAnnotation
+from thoughtgate_injector.core.untyped import mapping, text
 from thoughtgate_injector.core.verdict import Entry, NoChange, decide, word_of
 
 OPTING_IN: Final = ("enabled", "true", "required")  # the words of a namespace's label
@@ -23,7 +24,7 @@ _LONGEST: Final = 100  # characters of a version or image that is kept: anybody 
 
 
 class SidecarState(Enum):
-    """How an opted-in pod stands."""
+    """Whether an opted-in pod has today's sidecar."""
 
     CURRENT = "current"
     OUTDATED = "outdated"
@@ -58,7 +59,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class PodSummary:
-    """What is kept of one pod; `standing` is how it stands if it is opted in."""
+    """What is kept of one pod; `status` is its sidecar's, which counts where it is opted in."""
 
     uid: str
     namespace: str
@@ -66,15 +67,15 @@ class PodSummary:
     created: str
     """As the API server writes times, which sort as text."""
     asks: OptIn
-    standing: SidecarStatus
+    status: SidecarStatus
     workload: Workload | None
 
     def status_in(self, word: str | None) -> SidecarStatus | None:
-        """Tell how it stands where its namespace's label is `word`; None: it is not opted in."""
+        """Give the status where its namespace's label is `word`; None: it is not opted in."""
         if self.asks is OptIn.POD:
-            return self.standing
+            return self.status
         if self.asks is OptIn.NOTHING:
-            return self.standing if word in OPTING_IN else None
+            return self.status if word in OPTING_IN else None
         return _OPTED_OUT if word == REQUIRED else None
 
 
@@ -89,15 +90,18 @@ _NO_RECORD: Final = SidecarStatus(
 
 
 def summarize(document: Mapping[str, Any], reviewer: Reviewer) -> PodSummary | None:
-    """Look at a decoded pod; None: it has ended, is going, or is none of ours to judge."""
-    metadata, status = _mapping(document.get("metadata")), _mapping(document.get("status"))
-    annotations = _mapping(metadata.get("annotations"))
-    uid, namespace, name = (_text(metadata.get(key)) for key in ("uid", "namespace", "name"))
+    """Summarize a decoded pod; None: it has ended, is being deleted, or is not ours to judge."""
+    metadata, phase = (
+        mapping(document.get("metadata")),
+        mapping(document.get("status")).get("phase"),
+    )
+    annotations = mapping(metadata.get("annotations"))
+    uid, namespace, name = (text(metadata.get(key)) for key in ("uid", "namespace", "name"))
     if (
         not (uid and namespace and name)
         or namespace in names.EXCLUDED_NAMESPACES
         or metadata.get("deletionTimestamp") is not None
-        or status.get("phase") in _ENDED
+        or phase in _ENDED
         or names.MIRROR_POD in annotations
     ):
         return None
@@ -107,22 +111,22 @@ def summarize(document: Mapping[str, Any], reviewer: Reviewer) -> PodSummary | N
         uid,
         namespace,
         name,
-        _text(metadata.get("creationTimestamp")),
+        text(metadata.get("creationTimestamp")),
         asks,
-        _standing(document, asks, reviewer),
+        _status(document, asks, reviewer),
         _workload(metadata),
     )
 
 
-def _standing(document: Mapping[str, Any], asks: OptIn, reviewer: Reviewer) -> SidecarStatus:
+def _status(document: Mapping[str, Any], asks: OptIn, reviewer: Reviewer) -> SidecarStatus:
     container = next(_sidecars(document), None)
     if container is None:
         return _NO_SIDECAR
-    status = _mapping(_mapping(document.get("metadata")).get("annotations")).get(names.STATUS)
+    status = mapping(mapping(document.get("metadata")).get("annotations")).get(names.STATUS)
     found = status_annotation.read(status) if isinstance(status, str) else None
     if not isinstance(found, StatusAnnotation):
         return _NO_RECORD
-    image = _text(container.get("image"))[:_LONGEST]
+    image = text(container.get("image"))[:_LONGEST]
     version = found.version[:_LONGEST]
     reason = _outdated(document, asks, reviewer, version, image)
     return SidecarStatus(
@@ -137,7 +141,7 @@ def _outdated(
     if version != reviewer.version:
         return f"its sidecar is of version {shown(version)}, today's is {shown(reviewer.version)}"
     today = reviewer.settings.image
-    own_image = names.PREFIX + "image" in _mapping(document["metadata"].get("annotations"))
+    own_image = names.PREFIX + "image" in mapping(document["metadata"].get("annotations"))
     if image != today[:_LONGEST] and not own_image:
         return f"its sidecar runs {shown(image)}, today's is {shown(today)}"
     entry = Entry.POD if asks is OptIn.POD else Entry.NAMESPACE
@@ -149,31 +153,23 @@ def _outdated(
 
 
 def _sidecars(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    spec = _mapping(document.get("spec"))
+    spec = mapping(document.get("spec"))
     for group in ("initContainers", "containers"):
         members = spec.get(group)
         for container in members if isinstance(members, list) else ():
-            if _mapping(container).get("name") == names.CONTAINER:
+            if mapping(container).get("name") == names.CONTAINER:
                 yield container
 
 
 def _workload(metadata: Mapping[str, Any]) -> Workload | None:
     owners = metadata.get("ownerReferences")
     for owner in owners if isinstance(owners, list) else ():
-        if not _mapping(owner).get("controller") or owner.get("kind") == "Node":
+        if not mapping(owner).get("controller") or owner.get("kind") == "Node":
             continue
-        kind, name = _text(owner.get("kind")), _text(owner.get("name"))
+        kind, name = text(owner.get("kind")), text(owner.get("name"))
         # A Deployment names its ReplicaSets so; asking for each would need one right more.
-        end = f"-{_mapping(metadata.get('labels')).get(_HASH)}"
+        end = f"-{mapping(metadata.get('labels')).get(_HASH)}"
         if kind == "ReplicaSet" and name.endswith(end):
             return Workload("Deployment", name.removesuffix(end))
         return Workload(kind, name)
     return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

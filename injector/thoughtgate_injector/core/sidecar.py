@@ -3,6 +3,7 @@
 Source: `injection.md`, "What is added"; probes and ports from the reference document.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -58,27 +59,15 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         **({"restartPolicy": "Always"} if sidecar.native else {}),
         "ports": [
-            {
-                "name": sidecar.proxy_port_name,
-                "containerPort": names.PROXY_PORT,
-                "protocol": "TCP",
-            },
-            {
-                "name": sidecar.admin_port_name,
-                "containerPort": names.ADMIN_PORT,
-                "protocol": "TCP",
-            },
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (
+                (sidecar.proxy_port_name, names.PROXY_PORT),
+                (sidecar.admin_port_name, names.ADMIN_PORT),
+            )
         ],
         "env": _env(sidecar),
-        "resources": {
-            "requests": sidecar.share.requests(),
-            "limits": sidecar.share.limits(),
-        },
-        "securityContext": {
-            **SECURITY_CONTEXT,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "resources": {"requests": sidecar.share.requests(), "limits": sidecar.share.limits()},
+        "securityContext": copy.deepcopy(SECURITY_CONTEXT),
         # The agent starts after this one has passed; else its first call meets a closed port.
         "startupProbe": {
             "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},

@@ -17,6 +17,7 @@ from thoughtgate_injector.core.refusal import Refusal, refused, shown
 from thoughtgate_injector.core.resources import is_guaranteed, share
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.sidecar import Sidecar
+from thoughtgate_injector.core.untyped import mapping
 
 WORDS: Final = ("true", "false")
 
@@ -88,18 +89,13 @@ def decide(
 
 def word_of(document: Mapping[str, Any]) -> str | Refusal | None:
     """Give the pod's own word, for who must choose the entry without an API server."""
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    return _word(_mapping(metadata.get("annotations")), _mapping(metadata.get("labels")))
+    metadata = mapping(document.get("metadata"))
+    return _word(mapping(metadata.get("annotations")), mapping(metadata.get("labels")))
 
 
 def _or_empty(value: object) -> Mapping[str, Any] | None:
     """Give a mapping that may be missing; None for what is none."""
     return {} if value is None else value if isinstance(value, Mapping) else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _word(annotations: Mapping[str, Any], labels: Mapping[str, Any]) -> str | Refusal | None:

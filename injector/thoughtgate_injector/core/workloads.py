@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from thoughtgate_injector.core.untyped import mapping, text
+
 _TEMPLATE: Final = ("spec", "template")
 # (API group, kind) -> the way to the pod in it.
 _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
@@ -88,11 +90,10 @@ def _kind(document: Mapping[str, Any]) -> tuple[str, str]:
     version, kind = document.get("apiVersion"), document.get("kind")
     if not isinstance(kind, str):
         return "", ""
-    group, slash, _ = version.partition("/") if isinstance(version, str) else ("", "", "")
+    group, slash, _ = text(version).partition("/")
     return group if slash else "", kind
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    metadata = document.get("metadata")
-    named = metadata if isinstance(metadata, Mapping) else {}
-    return str(named.get("name") or named.get("generateName") or "?")
+    metadata = mapping(document.get("metadata"))
+    return str(metadata.get("name") or metadata.get("generateName") or "?")

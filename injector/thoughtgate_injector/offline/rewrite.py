@@ -10,6 +10,7 @@ from thoughtgate_injector.core.mutate import Mutation
 from thoughtgate_injector.core.patch import Operation, moved
 from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Outcome, Reviewer
+from thoughtgate_injector.core.untyped import mapping
 from thoughtgate_injector.core.verdict import Entry, NoChange, Skip, word_of
 from thoughtgate_injector.core.workloads import PodTemplate, objects, pod_templates, title_of
 from thoughtgate_injector.offline import documents
@@ -132,7 +133,7 @@ def _rewritten(
 
 def _reviewed(place: PodTemplate, reviewer: Reviewer, namespace: Entry | None) -> Outcome:
     # A template has no namespace of its own; its pods get the workload's.
-    own = _mapping(place.top.get("metadata")).get("namespace")
+    own = mapping(place.top.get("metadata")).get("namespace")
     if own in names.EXCLUDED_NAMESPACES:
         return Skip(f"namespace {shown(own)} is excluded")
     return reviewer.review(place.pod, _entry(place, namespace), of_job=place.of_job)
@@ -151,29 +152,24 @@ def _entry(place: PodTemplate, namespace: Entry | None) -> Entry:
 def _unheard(place: PodTemplate, outcome: Outcome) -> Iterator[str]:
     """Name the words that nobody reads where they stand."""
     if place.top is not place.pod:
-        metadata = _mapping(place.top.get("metadata"))
-        for part in ("annotations", "labels"):
-            for key in _ours(_mapping(metadata.get(part))):
-                yield (
-                    f"{shown(key)} stands on the workload, where it does nothing; "
-                    "it belongs to the metadata of the pod template"
-                )
+        for key in _keys_of_ours(place.top):
+            yield (
+                f"{shown(key)} stands on the workload, where it does nothing; "
+                "it belongs to the metadata of the pod template"
+            )
     if isinstance(outcome, Skip) and word_of(place.pod) is None:
-        metadata = _mapping(place.pod.get("metadata"))
-        for part in ("annotations", "labels"):
-            for key in _ours(_mapping(metadata.get(part))):
-                nearest = options.nearest(key)
-                hint = "" if nearest == key else f"; the nearest key is {shown(nearest)}"
-                yield f"{shown(key)} does nothing on a pod that is not opted in{hint}"
+        for key in _keys_of_ours(place.pod):
+            nearest = options.nearest(key)
+            hint = "" if nearest == key else f"; the nearest key is {shown(nearest)}"
+            yield f"{shown(key)} does nothing on a pod that is not opted in{hint}"
 
 
-def _ours(values: Mapping[str, Any]) -> Iterator[str]:
-    keys = (key for key in values if isinstance(key, str) and key.startswith(names.PREFIX))
-    return (key for key in keys if key != names.STATUS)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _keys_of_ours(document: Mapping[str, Any]) -> Iterator[str]:
+    metadata = mapping(document.get("metadata"))
+    for part in ("annotations", "labels"):
+        for key in mapping(metadata.get(part)):
+            if isinstance(key, str) and key.startswith(names.PREFIX) and key != names.STATUS:
+                yield key
 
 
 def _finding(place: PodTemplate, outcome: Outcome) -> Finding:

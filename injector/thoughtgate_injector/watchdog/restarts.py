@@ -51,11 +51,11 @@ async def read(kube: KubeClient, reviewer: Reviewer) -> PodIndex:
 def groups(statuses: Iterable[tuple[PodSummary, SidecarStatus]]) -> Iterator[RestartGroup]:
     """Give those that are to be restarted, sorted."""
     found: Counter[tuple[str, str, str, SidecarState, str]] = Counter()
-    for seen, standing in statuses:
-        if standing.state is not SidecarState.CURRENT:
-            kind, name = ("Pod", seen.name)
-            if seen.workload is not None:
-                kind, name = seen.workload.kind, seen.workload.name
-            found[seen.namespace, kind, name, standing.state, standing.reason] += 1
+    for pod, status in statuses:
+        if status.state is not SidecarState.CURRENT:
+            kind, name = ("Pod", pod.name)
+            if pod.workload is not None:
+                kind, name = pod.workload.kind, pod.workload.name
+            found[pod.namespace, kind, name, status.state, status.reason] += 1
     for key in sorted(found, key=lambda key: (*key[:3], key[3].value, key[4])):
         yield RestartGroup(*key, found[key])

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from thoughtgate_injector.core.untyped import mapping
+
 API_VERSION: Final = "admission.k8s.io/v1"
 
 
@@ -37,8 +39,7 @@ class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
 
     def generated_name(self) -> str | None:
         """Name an object that has no name yet by the front that it will have."""
-        metadata = self.object.get("metadata")
-        front = metadata.get("generateName") if isinstance(metadata, Mapping) else None
+        front = mapping(self.object.get("metadata")).get("generateName")
         return f"{front}*" if isinstance(front, str) else None
 
 

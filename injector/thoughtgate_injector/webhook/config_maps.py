@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from thoughtgate_injector.core import config_map
 from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.untyped import mapping
 from thoughtgate_injector.webhook import admission
 from thoughtgate_injector.webhook.admission import AdmissionRequest
 from thoughtgate_injector.webhook.config_check import CheckResult, ConfigChecker
@@ -30,8 +31,7 @@ async def review(
         )
         refusal = admission.refusal(request.uid, HTTPStatus.BAD_REQUEST, words)
         return ReviewResult("failed", refusal, words)
-    metadata = request.object.get("metadata")
-    if isinstance(metadata, dict) and metadata.get("deletionTimestamp"):
+    if mapping(request.object.get("metadata")).get("deletionTimestamp"):
         # Its finalizers are being taken off: a mistake that is going must not be held up.
         return ReviewResult("accepted", admission.allowed(request.uid))
     files = config_map.read(request.object)

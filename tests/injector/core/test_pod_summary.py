@@ -63,7 +63,7 @@ def state(document: dict[str, Any], reviewer: Reviewer = REVIEWER) -> tuple[Side
 
 def test_todays_sidecar_is_current() -> None:
     assert state(injected()) == (SidecarState.CURRENT, "")
-    standing = seen(injected()).standing
+    standing = seen(injected()).status
     assert (standing.version, standing.image) == ("0.1.0", names.SIDECAR_IMAGE)
 
 

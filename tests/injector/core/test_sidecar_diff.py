@@ -199,3 +199,17 @@ def test_an_amount_that_the_api_server_has_rounded_up_is_ours() -> None:
     for written, outcome in (("2m", NoChange()), ("1500u", NoChange()), ("3m", None)):
         ours(pod)["resources"]["requests"]["cpu"] = written
         assert review(pod) == outcome if outcome else isinstance(review(pod), Refusal)
+
+
+@pytest.mark.parametrize("amount", ["201m", "200001u", 0.2001])
+def test_an_amount_that_is_a_little_more_is_not_ours(amount: str | float) -> None:
+    pod = injected()
+    ours(pod)["resources"]["limits"]["cpu"] = amount
+    assert "`resources.limits.cpu`" in str(review(pod))
+
+
+def test_the_first_volume_that_is_missing_is_named() -> None:
+    pod = injected()
+    gone = ("thoughtgate-podinfo", "thoughtgate-state")
+    pod["spec"]["volumes"] = [one for one in pod["spec"]["volumes"] if one["name"] not in gone]
+    assert "the volume `thoughtgate-podinfo` is missing" in str(review(pod))

@@ -15,7 +15,8 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 @pytest.fixture
 def fake() -> Iterator[FakeCluster]:
-    with FakeCluster().listening() as fake:
+    fake = FakeCluster()
+    with fake.listening():
         fake.now = NOW
         yield fake
 

@@ -22,7 +22,8 @@ HOST = "x.svc"
 
 @pytest.fixture
 def fake() -> Iterator[FakeCluster]:
-    with FakeCluster().listening() as fake:
+    fake = FakeCluster()
+    with fake.listening():
         fake.now = START
         yield fake
 

@@ -29,7 +29,8 @@ OWNER = [{"kind": "StatefulSet", "name": "db", "controller": True}]
 
 @pytest.fixture
 def fake() -> Iterator[FakeLists]:
-    with FakeLists().listening() as fake:
+    fake = FakeLists()
+    with fake.listening():
         fake.put(NAMESPACES_PATH, namespace("agents"))
         yield fake
 

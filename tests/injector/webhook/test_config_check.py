@@ -10,7 +10,6 @@ import yaml
 from tests.awaiting import run
 from thoughtgate_injector.core import config_map
 from thoughtgate_injector.core.config_map import ConfigFiles
-from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.webhook import config_check
 from thoughtgate_injector.webhook.config_check import CheckFailure, CheckResult, ConfigChecker
 
@@ -156,30 +155,3 @@ async def test_two_run_at_once_some_wait_and_the_rest_is_not_checked(tmp_path: P
         running += 1 if sign == "+" else -1
         most = max(most, running)
     assert (running, most) == (0, config_check.AT_ONCE)
-
-
-@pytest.mark.parametrize(
-    ("document", "words"),
-    [
-        ({}, "the key `config.yaml` is missing, which the sidecar reads; found no key at all"),
-        ({"data": {"config.yml": "", "a.cedar": ""}}, "found `a.cedar`, `config.yml`"),
-        ({"data": ["config.yaml"]}, "`data` is no mapping"),
-        ({"data": {"config.yaml": 1}}, "`data.config.yaml` cannot be read"),
-        ({"binaryData": {"config.yaml": "!"}}, "`binaryData.config.yaml` cannot be read"),
-        ({"data": {"config.yaml": "", "../x": ""}}, "the key `../x`, which names no file"),
-        ({"data": {"config.yaml": "", "..x": ""}}, "the key `..x`, which names no file"),
-        ({"data": {"config.yaml": "", ".": ""}}, "cannot be read"),
-        ({"data": {"config.yaml": "\ud800"}}, "cannot be read"),
-    ],
-)
-def test_a_configmap_that_holds_no_configuration_is_refused(
-    document: dict[str, object], words: str
-) -> None:
-    result = config_map.read(document)
-    assert isinstance(result, Refusal)
-    assert words in str(result)
-
-
-def test_binary_data_are_files_too() -> None:
-    document = {"data": {"config.yaml": "a"}, "binaryData": {"b": "/w=="}}
-    assert config_map.read(document) == ConfigFiles(b"a", {"b": b"\xff"})

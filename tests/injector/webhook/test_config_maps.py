@@ -17,7 +17,8 @@ RESOURCE = {"group": "", "version": "v1", "resource": "configmaps"}
 
 @pytest.fixture
 def fake() -> Iterator[FakeCluster]:
-    with FakeCluster().listening() as fake:
+    fake = FakeCluster()
+    with fake.listening():
         yield fake
 
 

@@ -33,7 +33,8 @@ MINIMAL = next(case for case in INJECTED if case.name == "minimal")
 
 @pytest.fixture
 def fake() -> Iterator[FakeCluster]:
-    with FakeCluster().listening() as fake:
+    fake = FakeCluster()
+    with fake.listening():
         yield fake
 
 
