@@ -1,4 +1,4 @@
-"""One replica of the injector: the place where its parts are put together, and run."""
+"""One replica of the injector: builds its parts once, and runs them."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Injector:
-    """All of one replica; `operate` runs it."""
+    """One replica; `operate` runs it."""
 
     settings: Settings
     kube: KubeClient
@@ -44,7 +44,7 @@ class Injector:
     health: Health = field(default_factory=Health)
     metrics: ReviewMetrics = field(default_factory=ReviewMetrics)
     bound: tuple[int, int] = (0, 0)
-    """The ports in use, of reviews and of probes, once they are."""
+    """The ports that are bound, for reviews and for probes; 0 before that."""
 
     async def operate(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, and the drain is over; SIGTERM and SIGINT set it."""
@@ -76,7 +76,7 @@ class Injector:
             await rotator.keep()
 
     def _answers(self, review: Review) -> Mapping[str, Answer]:
-        """Give what answers at each path."""
+        """Give the handler of each path."""
         shared = (self.metrics, time.perf_counter)
         check = Endpoint(
             config_maps.ENTRY, "configmap", partial(config_maps.review, self.checker), *shared

@@ -25,7 +25,7 @@ NAMESPACES: Final = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 is success, 1 a refusal with its reasons on stderr, 2 a wrong call."""
+    """Run the command; the exit code is 0 for success, 1 for a refusal, 2 for a usage error."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.command is None:
@@ -135,7 +135,7 @@ def _add_namespace(parser: argparse.ArgumentParser) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     """Serve admission reviews until SIGTERM."""
-    # Only here: kopf and the Kubernetes client take longer to load than `inject` takes to run.
+    # Imported late: kopf and the Kubernetes client take longer to load than `inject` to run.
     from thoughtgate_injector import app  # noqa: PLC0415
 
     found = settings_file.load(chosen.settings)
@@ -145,7 +145,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _watch(chosen: argparse.Namespace) -> int:
-    """Watch all pods until SIGTERM; say in events and metrics which ones are not as they ask."""
+    """Watch all pods until SIGTERM; report opted-in pods without a current sidecar."""
     from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
     found = settings_file.load(chosen.settings)
@@ -160,7 +160,7 @@ def _watch(chosen: argparse.Namespace) -> int:
 
 
 def _outdated(chosen: argparse.Namespace) -> int:
-    """Print a command for each workload whose pods have no sidecar, or not today's."""
+    """Print a command for each workload whose pods have no sidecar, or an outdated one."""
     from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
     mounted = Path(names.SETTINGS_DIR)
@@ -172,13 +172,13 @@ def _outdated(chosen: argparse.Namespace) -> int:
 
 
 def _inject(chosen: argparse.Namespace) -> int:
-    """Print the manifests; where a pod is refused print nothing but the reasons, on stderr."""
+    """Print the injected manifests; if a pod is refused, print only the reasons, on stderr."""
     namespace = NAMESPACES.get(chosen.namespace_inject)
     return commands.inject(chosen.filename, chosen.settings, namespace)
 
 
 def _uninject(chosen: argparse.Namespace) -> int:
-    """Print the manifests; where a record cannot be read print nothing but the reasons."""
+    """Print the manifests without the sidecar; if a status annotation is invalid, only why."""
     return commands.uninject(chosen.filename)
 
 

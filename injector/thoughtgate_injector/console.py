@@ -1,11 +1,11 @@
-"""What a command says to whoever called it."""
+"""Output of the commands that fail."""
 
 import sys
 from collections.abc import Iterable
 
 
 def fail(reasons: Iterable[str]) -> int:
-    """Say the reasons on standard error, and give the exit code."""
+    """Print the reasons on stderr; give the exit code."""
     for reason in reasons:
         print(f"error: {reason}", file=sys.stderr)
     return 1

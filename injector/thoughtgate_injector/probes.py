@@ -1,4 +1,4 @@
-"""Probes and metrics on a plain port, and the listener under every port."""
+"""Probes and metrics over plain HTTP, and the listener that the webhook uses as well."""
 
 import contextlib
 import ssl
@@ -13,7 +13,7 @@ _CLOSING: Final = 2.0  # seconds for replies under way when the listener closes
 
 
 class ReadinessSource(Protocol):
-    """What the probes ask."""
+    """What `/readyz` asks."""
 
     def missing(self) -> list[str]:
         """Name what is missing; nothing is missing from what is ready."""
@@ -27,7 +27,7 @@ async def serve(
 
     async def handle(request: web.Request) -> web.StreamResponse:
         response = _probe(request.path, health, metrics)
-        # A connection that stays open would hold up the end of the process.
+        # A connection that stays open would delay the end of the process.
         response.force_close()
         return response
 
@@ -43,7 +43,7 @@ async def listener(
     context: ssl.SSLContext | None,
 ) -> AsyncIterator[int]:
     application = web.Application(client_max_size=LARGEST_BODY)
-    # One route for all: a path or a method that is wrong is answered with words.
+    # One route for all, so that a wrong path or method is answered with an explanation.
     application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSING)
     await runner.setup()

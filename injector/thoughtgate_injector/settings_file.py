@@ -1,4 +1,4 @@
-"""Where the operator's settings lie: the folder of the mounted ConfigMap, or its manifest."""
+"""Loads the operator's settings from the folder of the mounted ConfigMap, or from its manifest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def load(path: Path) -> Settings | Refusal:
 
 
 def _folder(path: Path) -> Mapping[str, str]:
-    # The kubelet keeps its own links there, `..data` and the like.
+    # `..data` and the like are the kubelet's own links.
     files = (file for file in sorted(path.iterdir()) if not file.name.startswith(".."))
     return {file.name: file.read_text(encoding="utf-8") for file in files}
 

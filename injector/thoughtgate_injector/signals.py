@@ -1,10 +1,10 @@
-"""The end of a process: what SIGTERM and SIGINT do."""
+"""SIGTERM and SIGINT."""
 
 import asyncio
 import signal
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` on a signal; the first process of a container ignores those without a handler."""
+    """Set `stop` on a signal; process 1 of a container ignores signals that have no handler."""
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)

@@ -17,7 +17,7 @@ _KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 @dataclass(frozen=True, slots=True)
 class ConfigFiles:
-    """The configuration and what lies beside it: plain file names and their content."""
+    """The configuration, and the other files by name."""
 
     config: bytes
     beside: Mapping[str, bytes]

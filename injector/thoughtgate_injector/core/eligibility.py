@@ -1,4 +1,4 @@
-"""What makes a pod one that we do not inject into, whatever it asks for.
+"""Why a pod cannot be injected, whatever it asks for.
 
 Each of these would take away what the sidecar is for: its own network identity, its processes, its
 files. Source: `injection.md`, "Opting in".
@@ -14,7 +14,7 @@ _PORTS = {names.PROXY_PORT, names.INBOUND_PORT, names.ADMIN_PORT}
 
 
 def found(pod: Pod) -> list[str]:
-    """Give every reason not to inject into this pod, in words."""
+    """Give every reason not to inject into this pod."""
     reasons = [*_of_pod(pod), *resources.unreadable(pod)]
     for group, index, container in pods.containers(pod):
         if container.name != names.CONTAINER:

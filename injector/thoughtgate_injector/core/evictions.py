@@ -1,4 +1,4 @@
-"""Which pod is to be evicted next, if any: slowly, and not where it does not help."""
+"""Chooses the next pod to evict: at a limited rate, and not where eviction does not help."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class _LastEviction:
 
 @dataclass(slots=True)
 class Evictions:
-    """The pace. INVARIANT: a pod without a controller is never chosen: nobody would make it anew.
+    """The rate limit. INVARIANT: a pod without a controller, which nothing replaces, is not chosen.
 
     A pod that was made after an eviction of its workload and is in no better state shows that
     evicting does not help: its workload is left alone from then on.
@@ -38,7 +38,7 @@ class Evictions:
     def next(
         self, now: float, troubled: Iterable[tuple[PodSummary, SidecarState]]
     ) -> PodSummary | None:
-        """Choose the oldest pod whose turn it is."""
+        """Choose the oldest pod that may be evicted now."""
         if not self.states or (self._last is not None and now - self._last < self.interval):
             return None
         best: PodSummary | None = None
@@ -54,7 +54,7 @@ class Evictions:
         return best
 
     def tried(self, pod: PodSummary, now: float, evicted: str | None) -> None:
-        """Note an eviction; `evicted` is the API server's time, None if it was not granted."""
+        """Record an eviction; `evicted` is the API server's time, None if it was refused."""
         if pod.workload is None:
             raise ValueError("a pod without a controller is not evicted")
         self._last = now
@@ -63,7 +63,7 @@ class Evictions:
         past.evicted = evicted or past.evicted
 
     def futile(self) -> int:
-        """Count the workloads that eviction did not help."""
+        """Count the workloads whose replaced pods were no better."""
         return len(self._futile)
 
     def _may(self, pod: PodSummary, workload: Workload, now: float) -> bool:

@@ -23,7 +23,7 @@ _LOCALHOST = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """The patch, and what the pod's owner should be told beside it."""
+    """The patch, and warnings for the pod's owner."""
 
     operations: tuple[Add, ...]
     warnings: tuple[str, ...]
@@ -31,7 +31,7 @@ class Mutation:
 
 @dataclass(slots=True)
 class _Gathered:
-    """What has been gathered for one pod."""
+    """The changes to one pod so far."""
 
     operations: list[Add] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -20,11 +20,13 @@ OPTING_IN: Final = ("enabled", "true", "required")  # the words of a namespace's
 REQUIRED: Final = "required"
 _ENDED: Final = ("Succeeded", "Failed")
 _HASH: Final = "pod-template-hash"
-_LONGEST: Final = 100  # characters of a version or image that is kept: anybody may have written it
+_LONGEST: Final = (
+    100  # characters of a version or image that are kept: any author may have written them
+)
 
 
 class SidecarState(Enum):
-    """Whether an opted-in pod has today's sidecar."""
+    """Whether an opted-in pod has the current sidecar."""
 
     CURRENT = "current"
     OUTDATED = "outdated"
@@ -33,7 +35,7 @@ class SidecarState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SidecarStatus:
-    """A state with its reason, in words; `version` and `image` are the sidecar's, if it has one."""
+    """A state and its reason; `version` and `image` are the sidecar's, if it has one."""
 
     state: SidecarState
     reason: str = ""
@@ -42,7 +44,7 @@ class SidecarStatus:
 
 
 class OptIn(Enum):
-    """What the pod itself says."""
+    """The opt-in of the pod itself."""
 
     POD = "pod"
     NOTHING = "nothing"
@@ -51,7 +53,7 @@ class OptIn(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What made a pod and makes it anew; a ReplicaSet of a Deployment stands for that."""
+    """The controller of a pod; for a ReplicaSet of a Deployment it is the Deployment."""
 
     kind: str
     name: str
@@ -137,7 +139,7 @@ def _status(document: Mapping[str, Any], asks: OptIn, reviewer: Reviewer) -> Sid
 def _outdated(
     document: Mapping[str, Any], asks: OptIn, reviewer: Reviewer, version: str, image: str
 ) -> str:
-    """Say why a sidecar is not today's; nothing if it is."""
+    """Say why a sidecar is outdated; empty if it is current."""
     if version != reviewer.version:
         return f"its sidecar is of version {shown(version)}, today's is {shown(reviewer.version)}"
     today = reviewer.settings.image
@@ -167,7 +169,7 @@ def _workload(metadata: Mapping[str, Any]) -> Workload | None:
         if not mapping(owner).get("controller") or owner.get("kind") == "Node":
             continue
         kind, name = text(owner.get("kind")), text(owner.get("name"))
-        # A Deployment names its ReplicaSets so; asking for each would need one right more.
+        # A Deployment names its ReplicaSets so; reading each of them would need another permission.
         end = f"-{mapping(metadata.get('labels')).get(_HASH)}"
         if kind == "ReplicaSet" and name.endswith(end):
             return Workload("Deployment", name.removesuffix(end))

@@ -32,7 +32,7 @@ _LONGEST: Final = 40
 
 
 def parse(value: str | float) -> Fraction:
-    """Give the amount in cores or bytes; raise ValueError for what is no quantity of zero or more.
+    """Give the amount in cores or bytes; raise ValueError for what is not a quantity >= 0.
 
     YAML may give a number where the API server would give a string: both are read.
     """

@@ -1,4 +1,4 @@
-"""The whole way of a pod, in one pure function: verdict, patch, record."""
+"""Reviews a pod in one pure function: verdict, patch, status annotation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Outcome = Mutation | NoChange | Skip | Refusal
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
-    """What stays the same from pod to pod: the operator's settings and our own version."""
+    """The operator's settings and our own version, which are the same for every pod."""
 
     settings: Settings
     version: str

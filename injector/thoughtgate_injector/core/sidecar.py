@@ -14,7 +14,7 @@ from thoughtgate_injector.core.resources import Share
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Everything in which one pod's sidecar may differ from another's."""
+    """Everything that differs between the sidecars of two pods."""
 
     image: str
     config_map: str
@@ -68,7 +68,7 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "env": _env(sidecar),
         "resources": {"requests": sidecar.share.requests(), "limits": sidecar.share.limits()},
         "securityContext": copy.deepcopy(SECURITY_CONTEXT),
-        # The agent starts after this one has passed; else its first call meets a closed port.
+        # The agent starts once this passes; otherwise its first call would meet a closed port.
         "startupProbe": {
             "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
             "periodSeconds": 1,

@@ -1,4 +1,4 @@
-"""Tells our container and our volumes from those that only bear their names.
+"""Compares a pod's container and volumes with ours: those of our names may be somebody else's.
 
 Between our review and the next one the API server writes its defaults into what we added, and its
 plugins may change a few fields more. A reinvoked webhook must know its own work again, and a decoy
@@ -53,7 +53,7 @@ def volume_difference(found: Mapping[str, Any], ours: Mapping[str, Any]) -> str 
 
 
 def _tolerated(found: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Write our own value over what may differ, where it differs in the allowed way."""
+    """Replace differences that are allowed by our own value."""
     own = dict(found)
     if own.get("imagePullPolicy") == "Always":
         own["imagePullPolicy"] = ours["imagePullPolicy"]
@@ -111,7 +111,7 @@ def _difference(
             if inner:
                 return inner
         return None
-    # `True == 1` in Python, and not in a pod.
+    # In Python `True == 1`; in a pod they differ.
     if type(found) is type(ours) and found == ours:
         return None
     return f"`{place}` is {_brief(found)} where ours is {_brief(ours)}"

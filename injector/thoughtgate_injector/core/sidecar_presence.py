@@ -1,4 +1,4 @@
-"""Judges what of ours stands in a pod: nothing, all of it, or something that is not ours."""
+"""Tells whether a pod already has our sidecar: no, all of it, or something that is not ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def _not_ours(
 
 
 def _volumes(pod: Pod, config_map: str) -> tuple[set[str], list[str]]:
-    """Give the names of our volumes that are there, and in words those that are another's."""
+    """Give the names of our volumes in the pod, and messages about those that are not ours."""
     ours = sidecars.volumes(config_map)
     there: set[str] = set()
     strange = []

@@ -12,7 +12,7 @@ from thoughtgate_injector.core.verdict import Injection
 
 
 class StatusAnnotation(msgspec.Struct, frozen=True, rename="camel"):
-    """A status that was read; a later version may have more in it."""
+    """A status that was read; a later version may have more fields."""
 
     image: str
     version: str
@@ -25,7 +25,7 @@ class StatusAnnotation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def read(status: str) -> StatusAnnotation | Refusal:
-    """Read the annotation's text, which anybody may have written."""
+    """Read the annotation's text, which is not trusted: any author may have written it."""
     try:
         return msgspec.json.decode(status, type=StatusAnnotation)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -42,7 +42,7 @@ def status(
     resources: Mapping[str, Quantities],
     volumes: Sequence[str],
 ) -> str:
-    """Write what was added: enough to take it out again, and to find old sidecars.
+    """Write what was added: enough to revert it, and to find outdated sidecars.
 
     `env` and `no_proxy` are names of variables by container: those added, and those that
     `localhost` was appended to; `resources` the pod-level amounts before they were raised.

@@ -1,4 +1,4 @@
-"""Decoded JSON or YAML that nobody has checked: a value of a wrong type counts as one not there."""
+"""Decoded JSON or YAML of unknown types: a value of a wrong type counts as missing."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -23,7 +23,7 @@ WORDS: Final = ("true", "false")
 
 
 class Entry(Enum):
-    """Who asked for the injection; each has a webhook entry and a URL path of its own.
+    """By what a pod is opted in; each has a webhook entry and a URL path of its own.
 
     A pure webhook sees no namespace, so the API server tells it by the path.
     """
@@ -66,7 +66,7 @@ def decide(
     annotations = _or_empty(metadata.get("annotations")) if metadata is not None else None
     labels = _or_empty(metadata.get("labels")) if metadata is not None else None
     if metadata is None or annotations is None or labels is None:
-        # Whether it is opted in cannot be told.
+        # It is not known whether the pod is opted in.
         return refused(
             "`metadata`, its `annotations` and its `labels` cannot be read; allowed: mappings"
         )
@@ -88,13 +88,13 @@ def decide(
 
 
 def word_of(document: Mapping[str, Any]) -> str | Refusal | None:
-    """Give the pod's own word, for who must choose the entry without an API server."""
+    """Give the pod's own word; it chooses the entry where there is no API server."""
     metadata = mapping(document.get("metadata"))
     return _word(mapping(metadata.get("annotations")), mapping(metadata.get("labels")))
 
 
 def _or_empty(value: object) -> Mapping[str, Any] | None:
-    """Give a mapping that may be missing; None for what is none."""
+    """Give a mapping, empty if it is missing; None for any other type."""
     return {} if value is None else value if isinstance(value, Mapping) else None
 
 
@@ -181,7 +181,7 @@ def _misfits(
 
 @dataclass(frozen=True, slots=True)
 class _SidecarRequest:
-    """What one pod asks for, from which its sidecar follows."""
+    """The input from which a pod's sidecar is made."""
 
     pod: Pod
     options: Options

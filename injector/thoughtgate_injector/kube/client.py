@@ -17,9 +17,9 @@ from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
 
-# Whoever asks asks again later: a call that goes on trying would outlast a stopping replica.
+# No retries: every caller asks again later, and a retry would delay the end of a process.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=5.0)
-_BUFFER: Final = 2**16  # bytes of an answer that wait to be read; the package's own 4 MiB is much
+_BUFFER: Final = 2**16  # bytes of a response that are read ahead; the package reads up to 4 MiB
 _LONGEST_LINE: Final = 8 * 2**20  # bytes; an object has 3 MiB at most
 
 
@@ -54,7 +54,7 @@ class KubeReply:
 
 @dataclass(frozen=True, slots=True)
 class KubeAccess:
-    """Where the API server is, and what it is told of us."""
+    """The API server's address and our credentials."""
 
     server: str
     ca_path: str | None
@@ -87,7 +87,7 @@ class KubeClient:
     async def lines(
         self, path: str, query: Mapping[str, str | int], silence: float
     ) -> AsyncGenerator[bytes, None]:
-        """Give the lines of an answer as they come; `silence` seconds without any byte end it."""
+        """Give the lines of a response as they come; `silence` seconds without a byte end it."""
         limits = aiohttp.ClientTimeout(sock_connect=5.0, sock_read=silence)
         try:
             async with await self._send("GET", _with(path, query), limits) as response:
@@ -100,7 +100,7 @@ class KubeClient:
             raise _unreachable(error) from error
 
     async def access(self) -> KubeAccess:
-        """Give what another client needs; the token is today's."""
+        """Give what another client needs, with the current token."""
         found = self.api.configuration
         header = await found.get_api_key_with_prefix("BearerToken", "authorization")
         token = header.partition(" ")[2] if header else None  # after the word "bearer"
@@ -131,13 +131,15 @@ class KubeClient:
 
 
 def client(configuration: Any) -> KubeClient:
-    """Make the client of what the package's own functions have loaded."""
+    """Make a client from a configuration of the package."""
     configuration.client_session_kwargs = {"read_bufsize": _BUFFER}
+    # As kubectl: from Python 3.13 on the strict check refuses some clusters' own CAs.
+    configuration.disable_strict_ssl_verification = True
     return KubeClient(ApiClient(configuration))
 
 
 def in_cluster() -> KubeClient:
-    """Reach the API server as the pod's service account, whose token is read anew as it rotates.
+    """Make a client with the pod's service account; its token is read again as it rotates.
 
     Raises KubeError.
     """
@@ -151,7 +153,7 @@ def in_cluster() -> KubeClient:
 
 
 async def by_kubeconfig(context: str | None) -> KubeClient:
-    """Reach the API server as `kubectl` does, or in a pod as its service account."""
+    """Make a client from the kubeconfig, or, in a pod without one, with its service account."""
     configuration = Configuration()
     try:
         # The package's own function has no types.

@@ -98,7 +98,7 @@ class Informer:
     """What we have is as of this resourceVersion; empty: all must be listed."""
 
     async def run(self) -> None:
-        """Follow the objects until cancelled; nothing else ends it."""
+        """List and watch until cancelled; no error ends it."""
         while True:
             try:
                 if not self._version:
@@ -113,7 +113,7 @@ class Informer:
             except KubeError as error:
                 logger.warning("%s cannot be followed: %s", self.path, error)
             except Exception:
-                # A task that ends would leave numbers that look well and are old.
+                # If the task ended, the metrics would look right and be stale.
                 logger.exception("%s cannot be followed", self.path)
                 self._version = ""
             await asyncio.sleep(self.pauses[min(self._failures, len(self.pauses) - 1)])
@@ -132,7 +132,7 @@ class Informer:
         self.synced()
 
     async def _watch(self) -> None:
-        """Take changes until the API server ends the watch."""
+        """Apply changes until the API server ends the watch."""
         query: dict[str, str | int] = {
             "watch": 1,
             "resourceVersion": self._version,

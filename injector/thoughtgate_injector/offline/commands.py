@@ -105,7 +105,7 @@ def _rewrite(names: Sequence[str], change: Callable[[str], RewriteResult | Refus
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Put files behind each other, each a document of its own; one alone keeps every byte."""
+    """Concatenate files as separate documents; a single file keeps every byte."""
     joined = ""
     for text in texts:
         if joined and not joined.endswith("\n"):

@@ -55,7 +55,7 @@ def read(text: str) -> tuple[Document, ...] | Refusal:
     except YAMLError as error:
         return refused(f"the input is no YAML: {' '.join(str(error).split())}")
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
-        # ruamel.yaml fails in its own ways on what stands where no such thing may stand.
+        # ruamel.yaml raises errors of its own on some malformed input.
         return refused(f"the input is no YAML: {shown(error)}")
 
 
@@ -63,7 +63,7 @@ _BLANK: Final = "\ufeff \t\r\n"
 
 
 def _json_documents(text: str) -> Iterator[Document]:
-    """Take apart one JSON document after the other, as kubectl does."""
+    """Split concatenated JSON documents, as kubectl does."""
     decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates)
     start, end = 0, len(text.rstrip(_BLANK))
     while start < end:

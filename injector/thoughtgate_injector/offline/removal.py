@@ -1,6 +1,6 @@
-"""Takes out of a pod what an injection put in, by the record in its status annotation.
+"""Reverts an injection, by the record in the pod's status annotation.
 
-What somebody has changed since then stays: it is no longer what was added. A list or mapping that
+What was changed since then stays: it is no longer what was added. A list or mapping that
 would be empty is taken out too; to Kubernetes that is the same.
 """
 

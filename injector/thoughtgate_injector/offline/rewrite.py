@@ -1,4 +1,4 @@
-"""`inject`, `uninject` and `validate` without a cluster: manifests in, manifests or words out."""
+"""`inject`, `uninject` and `validate` on the text of manifests."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ def value_of(text: str) -> Any:
 
 
 def _candidates(text: str, operations: Sequence[Operation], *, aliases: bool) -> Iterator[str]:
-    """Give the changed text, the one that keeps most of the old one first."""
+    """Give changed texts; the first keeps most of the old one."""
     layout = _Layout.of(_yaml().compose(text))
     if not aliases:
         try:
@@ -67,7 +67,7 @@ def _says(text: str, wanted: object) -> bool:
 
 
 def _plain(node: object) -> Any:
-    """Give the value of a ruamel.yaml tree without its dress."""
+    """Convert a ruamel.yaml tree to plain Python values."""
     if isinstance(node, Mapping):
         return {_plain(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -280,7 +280,7 @@ def _end(member: Any) -> int:
 def _yaml(layout: _Layout | None = None) -> Any:
     loader = YAML(typ="rt", pure=True)
     loader.preserve_quotes = True
-    loader.width = 2**31  # a folded line would not be the one that stood there
+    loader.width = 2**31  # long lines are not folded
     if layout is not None:
         loader.indent(layout.mapping, layout.offset + 2, layout.offset)
     return loader

@@ -1,4 +1,4 @@
-"""What the certificates need of the cluster: the CA's Secret, and the caBundle of our webhooks."""
+"""Where the CA is kept in the cluster: its Secret, and the caBundle of our webhooks."""
 
 import base64
 import binascii
@@ -36,7 +36,7 @@ class CaSecret:
 
 @dataclass(frozen=True, slots=True)
 class CaReading:
-    """What a look at the CA's Secret found, and when: by the API server's clock."""
+    """The CA's Secret, if there is one, and the time of reading by the API server's clock."""
 
     stored: CaSecret | None
     at: dt.datetime
@@ -50,7 +50,7 @@ class CaStore:
     namespace: str
 
     async def read_ca(self) -> CaReading:
-        """Look at the CA's Secret, which need not be there."""
+        """Read the CA's Secret, which need not exist."""
         reply = await self.kube.ask("GET", f"{self._secrets()}/{names.CA_SECRET}")
         try:
             # Source: RFC 9110, section 6.6.1; whoever has a clock sends it.

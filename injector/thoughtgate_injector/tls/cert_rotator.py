@@ -1,4 +1,4 @@
-"""Keeps the API server's trust in this replica: one CA for all, a fresh leaf, our caBundle.
+"""Rotates the certificates: one CA for all replicas, a short-lived leaf, the webhooks' caBundle.
 
 The time is the API server's own, from its answers: it alone judges our certificates, and a node
 whose clock is wrong must neither serve a leaf that is not valid yet nor take a CA for one that has
@@ -33,7 +33,7 @@ _RETRY: Final = 2.0  # seconds, until the first look has succeeded
 
 @dataclass(slots=True)
 class CertRotator:
-    """The certificate that is served, and its standing in the cluster.
+    """The serving certificate of a replica, and the caBundle by which the API server trusts it.
 
     INVARIANT: the Secret decides. Whoever finds another CA there than its own takes that one, so
     that replicas that disagree for a moment agree after INTERVAL.
@@ -42,9 +42,9 @@ class CertRotator:
     store: CaStore
     hosts: Sequence[str]
     expires: Callable[[str, dt.datetime], None]
-    """Told the name (`ca`, `leaf`) and the end of each certificate that comes into use."""
+    """Called with the name (`ca`, `leaf`) and expiry of each certificate that comes into use."""
     told: Callable[[str | None], None]
-    """Told after each look why not all is in place, or None when it is."""
+    """Called after each reconciliation with what failed, or None."""
     context: ssl.SSLContext = field(default_factory=certificates.server_context)
     _authorities: Authorities | None = None
     _signer: Authority | None = None
@@ -52,7 +52,7 @@ class CertRotator:
     _now: dt.datetime | None = None
 
     async def serve(self) -> None:
-        """Make the context ready to serve; tries until it succeeds."""
+        """Load a first certificate; tries until it succeeds."""
         while True:
             try:
                 self._renew(*await self._agreed())
@@ -64,7 +64,7 @@ class CertRotator:
                 return
 
     async def keep(self) -> None:
-        """Renew and repair for ever."""
+        """Reconcile until cancelled."""
         while True:
             pause = INTERVAL
             try:
@@ -72,7 +72,7 @@ class CertRotator:
             except (KubeError, UnusableAuthorityError) as error:
                 # Soon again: a webhook that was taken away and comes back refuses until then.
                 pause = _RETRY
-                # What is served goes on being served: the leaf has days left.
+                # The leaf that is served has days left.
                 logger.warning("trust is not renewed: %s", error)
                 self.told(str(error))
             else:
@@ -87,7 +87,7 @@ class CertRotator:
                 self._renew(self._authorities, self._now)
             raise
         try:
-            # Before the leaf: nobody is to meet one that it cannot trust yet.
+            # Before the leaf, so that the API server never meets one that it does not trust yet.
             if await self.store.put_ca_bundle(authorities.bundle(now)):
                 logger.info("the webhook's caBundle is in place")
         finally:
@@ -106,7 +106,7 @@ class CertRotator:
         self.expires("ca", authorities.newest.certificate.not_valid_after_utc)
 
     async def _agreed(self) -> tuple[Authorities, dt.datetime]:
-        """Give the CAs of the Secret, and the time; where there is none, offer ours."""
+        """Give the CAs of the Secret, and the time; if there is no Secret, create it."""
         found = await self.store.read_ca()
         self._now = found.at
         if found.stored is None:
@@ -133,7 +133,7 @@ class CertRotator:
         return authorities, found.at
 
     async def _first(self, now: dt.datetime) -> Authorities:
-        """Make a CA; what the webhook trusts by now stays trusted beside it.
+        """Make a CA; the CAs of the current caBundle stay trusted beside it.
 
         Other replicas may be running, and the Secret have been deleted under them.
         """

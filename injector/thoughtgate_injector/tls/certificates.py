@@ -24,19 +24,19 @@ SKEW: Final = dt.timedelta(minutes=5)
 # A new CA is trusted for so long before its first leaf: with clocks that differ by SKEW there are
 # still minutes in which each replica writes the caBundle and each API server reads it.
 ANNOUNCED: Final = 2 * SKEW
-# And so long goes the one before on being trusted: its last leaf has ended by then.
+# The previous CA stays trusted for this long: by then its last leaf has expired.
 OVERLAP: Final = ANNOUNCED + LEAF_LIFE + 2 * SKEW
 
 CERTIFICATE_KEY: Final = "ca.crt"
 PRIVATE_KEY: Final = "ca.key"
 PREVIOUS_CERTIFICATES_KEY: Final = "previous.crt"
 PREVIOUS_PRIVATE_KEY: Final = "previous.key"
-# An operator's wish for a new CA now, whatever its value.
+# An operator sets this key, to any value, to ask for a new CA now.
 ROTATE_KEY: Final = "rotate"
 
 
 class UnusableAuthorityError(ValueError):
-    """What the Secret holds is no CA that we can sign with."""
+    """The Secret does not hold a CA that can sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def server_context() -> ssl.SSLContext:
 
 
 def load(context: ssl.SSLContext, leaf: Leaf) -> None:
-    """Put the leaf in place; connections that stand go on, new ones get it.
+    """Load the leaf; open connections go on, new ones get it.
 
     `ssl` reads certificates from files only: one in a folder of our own, for this moment.
     """

@@ -1,4 +1,4 @@
-"""The watchdog's numbers, for Prometheus; those of pods are counted when they are asked for."""
+"""The watchdog's metrics, for Prometheus; pods are counted at each scrape."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,7 +13,7 @@ _OTHER = "__other__"
 
 
 class WatchdogMetrics(Collector):
-    """One registry of its own, so that two of them live in one process."""
+    """The metrics, in a registry of their own so that a process can hold two of them."""
 
     def __init__(self, count: Callable[[], PodCounts], futile: Callable[[], int]) -> None:
         self._count = count
@@ -48,11 +48,11 @@ class WatchdogMetrics(Collector):
         self._webhook.set(int(in_place))
 
     def text(self) -> bytes:
-        """Give all of them in Prometheus's text format, version 0.0.4."""
+        """Give all metrics in Prometheus's text format, version 0.0.4."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterable[Metric]:
-        """Give the numbers of pods as they are now."""
+        """Give the current counts of pods and sidecars."""
         count = self._count()
         pods = GaugeMetricFamily(
             "thoughtgate_watchdog_pods",

@@ -1,4 +1,4 @@
-"""What the watchdog knows of the cluster's pods and namespaces; informers fill it."""
+"""The watchdog's index of pods and namespaces; informers fill it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -46,10 +46,10 @@ class PodStore:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStore:
-    """The words of the namespaces' labels."""
+    """The values of the namespaces' `thoughtgate.io/inject` labels."""
 
     words: dict[str, str] = field(default_factory=dict)
-    """By the namespace's name; only where there is one."""
+    """By the namespace's name; namespaces without the label are left out."""
     _names: dict[str, str] = field(default_factory=dict)
 
     def put(self, document: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ class NamespaceStore:
 
 @dataclass(frozen=True, slots=True)
 class PodIndex:
-    """Pods, and what their namespaces ask for."""
+    """Pods and namespaces together: a pod may be opted in by either."""
 
     pods: PodStore
     namespaces: NamespaceStore = field(default_factory=NamespaceStore)

@@ -1,4 +1,4 @@
-"""Puts the watchdog together and runs it; and `outdated`, which looks once."""
+"""The command `watch`, a process; and the command `outdated`, which lists once."""
 
 import asyncio
 import datetime as dt

@@ -19,7 +19,7 @@ _RESTARTED: Final = ("Deployment", "StatefulSet", "DaemonSet")
 
 @dataclass(frozen=True, slots=True)
 class RestartGroup:
-    """Pods of one workload that are in one state for one reason."""
+    """The pods of one workload in one state, for one reason."""
 
     namespace: str
     kind: str
@@ -29,7 +29,7 @@ class RestartGroup:
     pods: int
 
     def line(self) -> str:
-        """Give the command that restarts it, or words where there is none, for a shell."""
+        """Give the shell command that restarts it, or a comment where there is none."""
         count = f"{self.pods} pod{'s' if self.pods != 1 else ''} {self.state.value}: {self.reason}"
         if self.kind in _RESTARTED:
             target = shlex.quote(f"{self.kind.lower()}/{self.name}")
@@ -49,7 +49,7 @@ async def read(kube: KubeClient, reviewer: Reviewer) -> PodIndex:
 
 
 def groups(statuses: Iterable[tuple[PodSummary, SidecarStatus]]) -> Iterator[RestartGroup]:
-    """Give those that are to be restarted, sorted."""
+    """Group the pods without a current sidecar by workload, sorted."""
     found: Counter[tuple[str, str, str, SidecarState, str]] = Counter()
     for pod, status in statuses:
         if status.state is not SidecarState.CURRENT:

@@ -1,7 +1,7 @@
-"""The watchdog: says which opted-in pods have no sidecar or an old one, and evicts where told to.
+"""The watchdog: reports opted-in pods without a current sidecar, and evicts them where asked to.
 
-It is beside the webhook, never in its way: it finds what came in while the webhook was open or
-away, and what was injected before an upgrade.
+It does not take part in admission: it finds pods that were created while the webhook was fail-open
+or absent, and pods that were injected before an upgrade.
 """
 
 import asyncio
@@ -33,9 +33,9 @@ WEBHOOK_PATH: Final = (
     f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{names.INJECTOR}"
 )
 STEP: Final = 1.0  # seconds between two reconciliations
-EVENTS: Final = 5  # that are written per step
+EVENTS: Final = 5  # written per reconciliation at most
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"  # of the API server
-# Seconds after which an event is said again: Kubernetes forgets it after an hour.
+# Seconds after which an event is written again: Kubernetes deletes events after an hour.
 AGAIN: Final = 3600.0
 _WEBHOOK_PAUSE: Final = 15.0  # seconds between two looks at the webhook's configuration
 _REASONS: Final = {SidecarState.MISSING: "SidecarMissing", SidecarState.OUTDATED: "SidecarOutdated"}
@@ -47,7 +47,7 @@ _ADVICE: Final = {
 
 @dataclass(slots=True)
 class Watchdog:
-    """All of it; `operate` runs it."""
+    """The watchdog's state; `operate` runs it."""
 
     kube: KubeClient
     reviewer: Reviewer
@@ -70,7 +70,7 @@ class Watchdog:
         self.metrics = WatchdogMetrics(self.index.count, self.evictions.futile)
 
     def missing(self) -> list[str]:
-        """Name what keeps it from being ready."""
+        """Name what is not listed yet; it is ready once all is."""
         return [
             f"the {what} are not listed yet"
             for what in ("namespaces", "pods")
@@ -109,7 +109,7 @@ class Watchdog:
         ]
         await self._report(troubled)
         if self._webhook_in_place:
-            # Else what is evicted would come back as it was, or not at all.
+            # Otherwise the replacement of an evicted pod would be no better, or be refused.
             await self._evict([(pod, status.state) for pod, status in troubled])
 
     def _on_list(self, what: str) -> Callable[[], None]:
@@ -120,7 +120,7 @@ class Watchdog:
         return listed
 
     async def _look_at_webhook(self) -> None:
-        """See whether the webhook is in force: somebody may have broken the glass."""
+        """Check that the webhook is registered: in an emergency it may have been deleted."""
         now = self.clock()
         if self._webhook_at is not None and now - self._webhook_at < _WEBHOOK_PAUSE:
             return
@@ -151,7 +151,7 @@ class Watchdog:
             if (pod.uid, status.state) not in self._reported
         )
         for pod, status in itertools.islice(unreported, EVENTS):
-            # Also where it fails: a namespace that is being removed takes no events.
+            # Marked even if it fails: a namespace that is being deleted accepts no events.
             self._reported[pod.uid, status.state] = now
             try:
                 await self._post(pod.namespace, "events", event(pod, status, self.now()))
@@ -193,7 +193,7 @@ _EVICTION_OUTCOMES: Final[dict[int, str]] = {
 
 
 def event(pod: PodSummary, status: SidecarStatus, now: str) -> dict[str, Any]:
-    """Make the event about a pod that is not as it should be."""
+    """Make the event about a pod without a current sidecar."""
     message = f"the pod asks for ThoughtGate, but {status.reason}: {_ADVICE[status.state]}"
     return {
         "apiVersion": "v1",
@@ -218,7 +218,7 @@ def event(pod: PodSummary, status: SidecarStatus, now: str) -> dict[str, Any]:
 
 
 def eviction(pod: PodSummary) -> dict[str, Any]:
-    """Make the eviction of this very pod, not of one that has taken its name meanwhile."""
+    """Make the eviction of the pod with this uid, not of a later one with its name."""
     return {
         "apiVersion": "policy/v1",
         "kind": "Eviction",

@@ -12,7 +12,7 @@ API_VERSION: Final = "admission.k8s.io/v1"
 
 
 class ResourceType(msgspec.Struct, frozen=True):
-    """What the API server was asked to write."""
+    """The resource of a request."""
 
     group: str
     version: str
@@ -20,7 +20,7 @@ class ResourceType(msgspec.Struct, frozen=True):
 
 
 class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """The part of a review's request that is read."""
+    """The fields of a review's request that we read."""
 
     uid: str
     operation: str
@@ -38,7 +38,7 @@ class AdmissionRequest(msgspec.Struct, frozen=True, rename="camel"):
         return one.group, one.version, one.resource, self.sub_resource or None
 
     def generated_name(self) -> str | None:
-        """Name an object that has no name yet by the front that it will have."""
+        """Give the prefix of the name that the API server will generate, with a `*`."""
         front = mapping(self.object.get("metadata")).get("generateName")
         return f"{front}*" if isinstance(front, str) else None
 
@@ -50,11 +50,11 @@ class _Review(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MalformedReviewError(ValueError):
-    """What came is no review; the text is one line for who sent it."""
+    """The body is not an admission review; the message is one line for its sender."""
 
 
 def read(body: bytes) -> tuple[AdmissionRequest, dict[str, Any]]:
-    """Decode a review: its request, and all of it. Raises MalformedReviewError."""
+    """Decode a review; give its request and the whole document. Raises MalformedReviewError."""
     try:
         document = msgspec.json.decode(body)
         return msgspec.convert(document, _Review).request, document
@@ -63,7 +63,7 @@ def read(body: bytes) -> tuple[AdmissionRequest, dict[str, Any]]:
 
 
 def allowed(uid: str, warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Make the review that lets the object through, with warnings for kubectl to show."""
+    """Make the review that allows the object, with warnings for kubectl to show."""
     return _answer({"uid": uid, "allowed": True, **({"warnings": warnings} if warnings else {})})
 
 

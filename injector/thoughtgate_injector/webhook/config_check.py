@@ -35,7 +35,7 @@ _STDIN: Final = "<stdin>"  # the configuration's name in the proxy's messages
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What the proxy said: its mistakes (none: it would start with this) and its warnings."""
+    """The proxy's verdict: mistakes (none: it would start with this file) and warnings."""
 
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -43,14 +43,14 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
-    """The proxy gave no answer; `reason` is one line."""
+    """The check did not finish; `reason` is one line."""
 
     reason: str
 
 
 @dataclass(slots=True)
 class ConfigChecker:
-    """Asks for a few checks at once; more of them wait, and too many are not checked."""
+    """Runs a few checks at once; a few more wait, and beyond that a file is not checked."""
 
     command: Sequence[str] = COMMAND
     limit: float = LIMIT
@@ -124,7 +124,7 @@ async def _read(process: asyncio.subprocess.Process) -> str:
         raise RuntimeError("the process was started without a standard error")
     said = bytearray()
     while chunk := await stderr.read(OUTPUT):
-        # What is over is thrown away, not left in the pipe: a full pipe would stop the process.
+        # The excess is read and discarded: a full pipe would block the process.
         said += chunk[: OUTPUT - len(said)]
     return said.decode(errors="replace")
 
@@ -144,7 +144,7 @@ def _judged(code: int, said: str) -> CheckResult | CheckFailure:
 
 
 def _named(line: str) -> str:
-    """Give a message with the configuration's name in the ConfigMap."""
+    """Replace the name `<stdin>` in a message by the key of the ConfigMap."""
     rest = line.removeprefix(_STDIN)
     return line if rest == line else names.CONFIG_KEY + rest
 

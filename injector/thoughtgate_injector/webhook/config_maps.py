@@ -1,7 +1,7 @@
-"""The webhook that looks at ConfigMaps with the sidecar's configuration before they are stored.
+"""The webhook that checks ConfigMaps with the sidecar's configuration before they are persisted.
 
-It fails open: a configuration that could not be checked is let through with a warning, since the
-sidecar checks it again and keeps its last good one.
+It is fail-open: a configuration that could not be checked is allowed with a warning, since the
+sidecar checks it again and keeps its last valid one.
 """
 
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from thoughtgate_injector.webhook.config_check import CheckResult, ConfigChecker
 from thoughtgate_injector.webhook.endpoint import ReviewResult
 
 ENTRY: Final = "config"
-_SHOWN: Final = 50  # mistakes; whoever has more of them does not read on
+_SHOWN: Final = 50  # mistakes; a longer list is not read
 
 
 async def review(
@@ -32,7 +32,7 @@ async def review(
         refusal = admission.refusal(request.uid, HTTPStatus.BAD_REQUEST, words)
         return ReviewResult("failed", refusal, words)
     if mapping(request.object.get("metadata")).get("deletionTimestamp"):
-        # Its finalizers are being taken off: a mistake that is going must not be held up.
+        # Its finalizers are being removed: a mistake must not hold up its deletion.
         return ReviewResult("accepted", admission.allowed(request.uid))
     files = config_map.read(request.object)
     if isinstance(files, Refusal):
@@ -50,6 +50,6 @@ def _refused(uid: str, mistakes: tuple[str, ...]) -> ReviewResult:
     lines = list(mistakes[:_SHOWN])
     if len(mistakes) > _SHOWN:
         lines.append(f"and {len(mistakes) - _SHOWN} more")
-    # A mistake a line, the first one on a line of its own too: kubectl prints them as they are.
+    # One mistake per line, the first one too: kubectl prints the message as it is.
     message = "\n".join(["a sidecar would not start with this configuration:", *lines])
     return ReviewResult("refused", admission.refusal(uid, HTTPStatus.FORBIDDEN, message), lines[0])

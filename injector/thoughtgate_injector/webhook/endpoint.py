@@ -1,4 +1,4 @@
-"""The way of a review from its bytes to its answer, with a line in the log and in the metrics."""
+"""Decodes a review, has it answered, and records it in the log and the metrics."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReviewResult:
-    """The answer to a review, what became of the object in one word, and why."""
+    """The response to a review, the outcome in one word for log and metrics, and the reason."""
 
     outcome: str
     response: dict[str, Any]

@@ -1,7 +1,7 @@
 """kopf, and what must be known to use it: the one file that imports it.
 
 It carries the review of a pod to our handler and the answer back. Its traps, each held by a test:
-its own server, its managed configuration and its login do not fit (`settings` and `_login` below);
+its own server, its managed configuration and its login do not fit (`settings` and `login` below);
 it computes patches by comparing whole pods; it allows what it has no handler for; it replaces the
 process's signal handlers; and it looks for the uid in passwd.
 """
@@ -9,6 +9,7 @@ process's signal handlers; and it looks for the uid in passwd.
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
@@ -28,10 +29,10 @@ from thoughtgate_injector.kube.client import KubeClient
 logger = logging.getLogger(__name__)
 
 Review = Callable[[Entry, dict[str, Any]], Awaitable[tuple[dict[str, Any], Outcome | None]]]
-"""Gives the answer to a decoded review, and the outcome; None: our handler has not seen it."""
+"""Answers a decoded review; the outcome is None where our handler was not called."""
 
 FAILED: Final = "the injector failed inside, and nothing was changed; its log says more"
-# The handler's outcome, on its way round kopf, which keeps no more of it than the response.
+# Carries the handler's outcome past kopf, which returns only the response.
 _OUTCOMES: ContextVar[list[Outcome]] = ContextVar("outcomes")
 
 
@@ -45,16 +46,16 @@ async def operate(
 
     `serve` yields once it serves; it is cancelled at the end, and may take its time to drain.
     """
-    # Else kopf looks the uid up in passwd, where it need not be.
+    # Without it kopf looks the uid up in passwd, which need not list it.
     os.environ.setdefault("POD_ID", names.INJECTOR)
     registry = kopf.OperatorRegistry()
     # kopf's own login needs the cluster's DNS. It asks the API server once, what `pods` are.
-    kopf.on.login(registry=registry, id="login")(partial(_login, kube))
+    kopf.on.login(registry=registry, id="login")(partial(login, kube))
     _register(registry, reviewer)
 
     async def server(function: Any) -> AsyncIterator[Any]:
-        # kopf has put its own handlers in place of ours by now. A stop by those leaves kopf's
-        # waiter for `stop` hanging, and kopf waits five seconds for that at its end.
+        # By now kopf has replaced our signal handlers. When its own end the operator, its task that
+        # waits for `stop` does not end, and kopf waits five seconds for that task.
         signals.stop_on_signals(stop)
         async for _ in serve(partial(review, function)):
             yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write
@@ -73,7 +74,7 @@ async def operate(
 async def review(
     function: Callable[..., Any], entry: Entry, document: dict[str, Any]
 ) -> tuple[dict[str, Any], Outcome | None]:
-    """Have kopf's function answer a review by our handler."""
+    """Answer a review through `function`, kopf's, which calls our handler."""
     outcomes: list[Outcome] = []
     token = _OUTCOMES.set(outcomes)
     try:
@@ -83,15 +84,25 @@ async def review(
     return response, outcomes[0] if len(outcomes) == 1 else None
 
 
-async def _login(kube: KubeClient, **_: Any) -> kopf.ConnectionInfo:
+class Connection(kopf.ConnectionInfo):
+    """kopf's connection to the API server, which trusts the CAs that our own client trusts."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as in `kube.client.client`
+        return context
+
+
+async def login(kube: KubeClient, **_: Any) -> Connection:
+    """Give kopf the address and credentials of our client."""
     access = await kube.access()
-    return kopf.ConnectionInfo(
+    return Connection(
         server=access.server, ca_path=access.ca_path, scheme="Bearer", token=access.token
     )
 
 
 def _register(registry: kopf.OperatorRegistry, reviewer: Reviewer) -> None:
-    """Add one handler for each entry; its id is the entry's name, as the path's last part is."""
+    """Register one handler for each entry; its id is the entry's name."""
 
     async def inject(
         *,

@@ -1,4 +1,4 @@
-"""The injector's numbers, for Prometheus."""
+"""The injector's metrics, for Prometheus."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class ReviewMetrics:
-    """One registry of its own, so that two of them live in one process."""
+    """The metrics, in a registry of their own so that a process can hold two of them."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -49,5 +49,5 @@ class ReviewMetrics:
         self._failures.inc()
 
     def text(self) -> bytes:
-        """Give all of them in Prometheus's text format, version 0.0.4."""
+        """Give all metrics in Prometheus's text format, version 0.0.4."""
         return generate_latest(self._registry)

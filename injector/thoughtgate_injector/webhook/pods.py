@@ -1,4 +1,4 @@
-"""The webhook that puts the sidecar into pods. It fails closed: whatever happens is a refusal."""
+"""The webhook that injects the sidecar into pods. It is fail-closed: any error is a refusal."""
 
 import logging
 from http import HTTPStatus
@@ -33,7 +33,7 @@ async def review(
     except Exception:
         logger.exception("kopf failed on a review")
         response, outcome = None, None
-    # INVARIANT: nothing is allowed that our handler has not looked at.
+    # INVARIANT: a pod that our handler has not reviewed is never allowed.
     if response is None or (response["response"]["allowed"] and outcome is None):
         refusal = admission.refusal(request.uid, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED)
         return ReviewResult("failed", refusal, FAILED)

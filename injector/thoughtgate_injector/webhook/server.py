@@ -15,14 +15,14 @@ from thoughtgate_injector.probes import LARGEST_BODY, listener, text_reply
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a stopping replica goes on answering: by then no Service sends it anything. It may
-# take longer on a busy node: so for as long as reviews come, up to three times that.
+# Seconds that a draining replica goes on answering: by then no Service sends it requests. On a busy
+# node that takes longer, so it drains while reviews come, for up to three times as long.
 DRAIN: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back over the wire."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -34,11 +34,11 @@ Answer = Callable[[bytes], Awaitable[Reply]]
 
 @dataclass(slots=True)
 class Health:
-    """Why this replica is not ready, if it is not."""
+    """The readiness of this replica."""
 
     serving: bool = False
     trusted: bool = False
-    """INVARIANT: once true it stays: an API server that is slow must not unready all replicas."""
+    """INVARIANT: it stays true: a slow API server must not make every replica unready."""
     trouble: str | None = None
     draining: bool = False
 
@@ -90,7 +90,7 @@ async def reviews(
             logger.info("stopping: reviews are answered for %s seconds more", drain)
             longest = clock() + 3 * drain
             await asyncio.sleep(drain)
-            # No polling: each sleep lasts until the end, which reviews have moved on meanwhile.
+            # Not polling: each sleep lasts until the deadline, which later reviews extend.
             while (rest := min(last + drain / 2, longest) - clock()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(rest)
 
@@ -98,7 +98,7 @@ async def reviews(
 async def _handle(request: web.Request, answers: Mapping[str, Answer]) -> web.Response:
     answer = answers.get(request.path)
     if answer is None:
-        # Never "allowed": a webhook that asks at the wrong place has a mistake in it.
+        # Never "allowed": a webhook with a wrong path is misconfigured.
         allowed = ", ".join(f"`{path}`" for path in sorted(answers))
         return text_reply(HTTPStatus.NOT_FOUND, f"no review is answered here; allowed: {allowed}")
     if request.method != "POST":
