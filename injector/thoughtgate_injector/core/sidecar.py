@@ -53,6 +53,7 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
 
     No command and no arguments: the image's own entrypoint runs.
     """
+    port = sidecar.admin_port_name
     return {
         "name": names.CONTAINER,
         "image": sidecar.image,
@@ -69,21 +70,9 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "resources": {"requests": sidecar.share.requests(), "limits": sidecar.share.limits()},
         "securityContext": copy.deepcopy(SECURITY_CONTEXT),
         # The agent starts once this passes; otherwise its first call would meet a closed port.
-        "startupProbe": {
-            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 1,
-            "failureThreshold": 120,
-        },
-        "livenessProbe": {
-            "httpGet": {"path": names.HEALTH_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 10,
-            "timeoutSeconds": 5,
-        },
-        "readinessProbe": {
-            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 5,
-            "timeoutSeconds": 5,
-        },
+        "startupProbe": _probe(names.READY_PATH, port, periodSeconds=1, failureThreshold=120),
+        "livenessProbe": _probe(names.HEALTH_PATH, port, periodSeconds=10, timeoutSeconds=5),
+        "readinessProbe": _probe(names.READY_PATH, port, periodSeconds=5, timeoutSeconds=5),
         "volumeMounts": [
             {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
             for name, path, read_only in MOUNTS
@@ -132,6 +121,10 @@ def _env(sidecar: Sidecar) -> list[dict[str, Any]]:
     if sidecar.log_level is not None:
         fixed.append({"name": names.ENV_LOG_LEVEL, "value": sidecar.log_level})
     return fixed + [{"name": name, "value": sidecar.env[name]} for name in sorted(sidecar.env)]
+
+
+def _probe(path: str, port: str, **timing: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port}, **timing}
 
 
 def _field(name: str, path: str) -> dict[str, Any]:

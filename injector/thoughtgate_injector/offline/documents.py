@@ -87,21 +87,17 @@ def _json(value: object, like: str) -> str:
 
 def _documents(text: str) -> Iterator[Document]:
     marks = list(_marks(text))
-    for index, mark in enumerate(marks):
-        end = marks[index + 1].start if index + 1 < len(marks) else len(text)
-        start = 0 if index == 0 else mark.start
+    starts = [0, *(mark.start for mark in marks[1:]), len(text)]
+    for mark, start, end in zip(marks, starts, starts[1:], strict=False):
         body = text[mark.body : mark.body_end]
-        yield Document(
-            text[start : mark.body],
-            body,
-            text[mark.body_end : end],
-            yaml_edit.value_of(body),
-            aliases=mark.aliases,
-        )
+        before, after = text[start : mark.body], text[mark.body_end : end]
+        yield Document(before, body, after, yaml_edit.value_of(body), aliases=mark.aliases)
 
 
 @dataclass(slots=True)
 class _Mark:
+    """Places in a text: where a document begins with its `---`, its content, and its end."""
+
     start: int
     body: int
     body_end: int = 0
@@ -113,9 +109,8 @@ def _marks(text: str) -> Iterator[_Mark]:
     for event in YAML(typ="safe", pure=True).parse(text):
         if isinstance(event, DocumentStartEvent):
             start = event.start_mark.index
-            mark = _Mark(start, _after_marker(text, event.end_mark.index) if event.explicit else 0)
-            if not event.explicit:
-                mark.body = start
+            after = _after_marker(text, event.end_mark.index) if event.explicit else start
+            mark = _Mark(start, after)
         elif isinstance(event, AliasEvent):
             mark.aliases = True
         elif isinstance(event, DocumentEndEvent):
