@@ -181,8 +181,9 @@ class _Editor:
         new = json.dumps(value, ensure_ascii=False)
         if isinstance(value, str) and old.style == "'":
             new = "'" + value.replace("'", "''") + "'"
-        elif isinstance(value, str) and not old.style and not parent.flow_style:
-            new = value if _says(value, value) else new
+        elif isinstance(value, str) and not old.style:
+            text, read = (f"[{value}]", [value]) if parent.flow_style else (value, value)
+            new = value if _says(text, read) else new
         if old.style in {"|", ">"}:
             new += "\n"
         return self.text[:start] + new + self.text[end:]

@@ -1,6 +1,7 @@
 """How running pods stand, by their own words and their namespace's."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -166,3 +167,14 @@ def test_a_pods_workload_is_who_makes_it_anew(
     owners = [{"kind": "Other", "name": "x"}, {"kind": kind, "name": name, "controller": True}]
     assert seen(pod(ownerReferences=owners, labels=labels)).workload == workload
     assert seen(pod(ownerReferences=owners[:1])).workload is None
+
+
+def test_a_hundred_characters_of_a_version_and_of_an_image_are_kept() -> None:
+    made = injected()
+    made["spec"]["initContainers"][0]["image"] = "i" * 101
+    record = json.loads(made["metadata"]["annotations"][names.STATUS])
+    for length, kept in ((100, 100), (101, 100)):
+        record["version"] = "v" * length
+        made["metadata"]["annotations"][names.STATUS] = json.dumps(record)
+        found = seen(made).status
+        assert (found.version, found.image) == ("v" * kept, "i" * 100)

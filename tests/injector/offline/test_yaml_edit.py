@@ -180,6 +180,15 @@ def test_mixed_indentation_is_kept_and_a_scalar_of_many_lines_keeps_its_value(la
     assert uninjected(injected(plain + last)) == plain + last
 
 
+def test_the_amounts_of_a_pod_are_as_they_were_in_flow_style_too() -> None:
+    text = (golden.PODS / "pod-level-resources.yaml").read_text()
+    assert uninjected(injected(text)) == text
+    commas = MIXED.replace(
+        "env: [{name: A}]", "env: [{name: HTTP_PROXY, value: p}, {name: no_proxy, value: .svc}]"
+    )
+    assert '{name: no_proxy, value: ".svc,localhost"}' in injected(commas)
+
+
 NAMES = st.text("abc", min_size=1, max_size=3)
 WORDS = st.sampled_from(["x", "'quoted'", '"double"', "12", "1e3", "yes", "0644", "''", "a b", "~"])
 COMMENT = st.sampled_from(["", "", "", "", "", "# c", "# more: than {one} word"])
