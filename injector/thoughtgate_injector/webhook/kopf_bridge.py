@@ -1,9 +1,10 @@
-"""kopf, and what must be known to use it: the one file that imports it.
+"""The bridge to kopf, the one file that imports it: a review goes to our handler and back.
 
-It carries the review of a pod to our handler and the answer back. Its traps, each held by a test:
-its own server, its managed configuration and its login do not fit (`settings` and `login` below);
-it computes patches by comparing whole pods; it allows what it has no handler for; it replaces the
-process's signal handlers; and it looks for the uid in passwd.
+What must be known to use kopf:
+- its server, its managed configuration and its login do not fit, and are replaced in `operate`;
+- it computes a patch by comparing whole pods, so the handler sets its own;
+- it allows a review that it has no handler for, so the caller checks that ours was called;
+- it logs a refusal as an error, replaces signal handlers, and looks for the uid in passwd.
 """
 
 import asyncio
@@ -46,6 +47,9 @@ async def operate(
 
     `serve` yields once it serves; it is cancelled at the end, and may take its time to drain.
     """
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # kopf logs each refusal as an error; a refusal is an answer, and has its own line.
+    logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)
     # Without it kopf looks the uid up in passwd, which need not list it.
     os.environ.setdefault("POD_ID", names.INJECTOR)
     registry = kopf.OperatorRegistry()
