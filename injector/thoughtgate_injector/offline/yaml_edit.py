@@ -42,9 +42,7 @@ def _candidates(text: str, operations: Sequence[Operation], *, aliases: bool) ->
     layout = _Layout.of(_yaml().compose(text))
     if not aliases:
         try:
-            changed = text
-            for operation in operations:
-                changed = _Editor(changed, layout).edited(operation)
+            changed = _spliced(text, operations, layout)
         except (LookupError, YAMLError):
             pass
         else:
@@ -146,16 +144,41 @@ def _entries(node: Node | None) -> Iterator[tuple[Node, CollectionNode]]:
 _COMMENT: Final = re.compile(r"\s*#")
 
 
+_Splice = tuple[int, int, str]
+"""What stands from one place of a text to another becomes something else."""
+
+
+def _spliced(text: str, operations: Sequence[Operation], layout: _Layout) -> str:
+    """Do all operations on the text as it is, so that it is read once, however long it is.
+
+    None of them depends on one before it: those that shift a list's members come after those on the
+    members, and what is added is added whole. What else there may be shows when the text is read.
+    """
+    newline = "\r\n" if "\r\n" in text else "\n"
+    is_open = not text.endswith("\n")
+    closed = text + newline if is_open else text
+    editor = _Editor(closed, _yaml().compose(closed), layout)
+    parts: list[str] = []
+    at = 0
+    # Sorting keeps the order of what is added at one place.
+    for start, end, new in sorted(map(editor.splice, operations), key=lambda splice: splice[0]):
+        parts += (closed[at:start], new.replace("\n", newline))
+        at = max(at, end)
+    changed = "".join(parts) + closed[at:]
+    return changed.removesuffix(newline) if is_open else changed
+
+
 @dataclass(frozen=True, slots=True)
 class _Editor:
-    """Does one operation on the text of a document; LookupError: it cannot be done so."""
+    """Gives the change of a text for each operation; LookupError: there is none that is local."""
 
     text: str
+    root: Any
     layout: _Layout
 
-    def edited(self, operation: Operation) -> str:
+    def splice(self, operation: Operation) -> _Splice:
         parents, last = steps(operation)
-        node, key = _yaml().compose(self.text), None
+        node, key = self.root, None
         for part in parents:
             place = _place(node, part)
             member = node.value[place]
@@ -172,7 +195,7 @@ class _Editor:
             return self._with_item(node, key, value, first=last == "0" and bool(node.value))
         raise LookupError(last)
 
-    def _replaced(self, parent: CollectionNode, old: Any, value: object) -> str:
+    def _replaced(self, parent: CollectionNode, old: Any, value: object) -> _Splice:
         """Put a scalar in another's place, in the same quotes or in none."""
         both_scalars = isinstance(old, ScalarNode) and not isinstance(value, dict | list)
         if not both_scalars:
@@ -186,9 +209,9 @@ class _Editor:
             new = value if _says(text, read) else new
         if old.style in {"|", ">"}:
             new += "\n"
-        return self.text[:start] + new + self.text[end:]
+        return start, end, new
 
-    def _with_entry(self, node: CollectionNode, key: str, value: object) -> str:
+    def _with_entry(self, node: CollectionNode, key: str, value: object) -> _Splice:
         if node.flow_style:
             return self._in_flow(node, json.dumps({key: value}, ensure_ascii=False)[1:-1])
         last, end = node.value[-1][0], self._line_end(_end(node))
@@ -199,7 +222,7 @@ class _Editor:
 
     def _with_item(
         self, node: CollectionNode, key: Node | None, value: object, *, first: bool
-    ) -> str:
+    ) -> _Splice:
         if node.flow_style:
             return self._in_flow(node, json.dumps(value, ensure_ascii=False), first=first)
         if key is None:
@@ -208,22 +231,16 @@ class _Editor:
         at = self._line_end(key.end_mark.index) if first else self._line_end(_end(node))
         return self._with_block(at, node.start_mark.column, [value])
 
-    def _in_flow(self, node: CollectionNode, new: str, *, first: bool = False) -> str:
+    def _in_flow(self, node: CollectionNode, new: str, *, first: bool = False) -> _Splice:
         at = node.start_mark.index + 1 if first or not node.value else _end(node.value[-1])
-        new = f"{new}, " if first else f", {new}" if node.value else new
-        return self.text[:at] + new + self.text[at:]
+        return at, at, f"{new}, " if first else f", {new}" if node.value else new
 
-    def _with_block(self, at: int, column: int, value: object) -> str:
+    def _with_block(self, at: int, column: int, value: object) -> _Splice:
         """Insert the lines of a mapping or list before the line that begins at `at`."""
         lines = textwrap.dedent(_dumped(_quoted(value, quote=True), self.layout))
-        block = textwrap.indent(lines, " " * column)
-        if not self.text[:at].endswith("\n"):  # the text's last line has no end
-            block = "\n" + block.removesuffix("\n")
-        if "\r\n" in self.text:
-            block = block.replace("\n", "\r\n")
-        return self.text[:at] + block + self.text[at:]
+        return at, at, textwrap.indent(lines, " " * column)
 
-    def _without(self, node: CollectionNode, place: int) -> str:
+    def _without(self, node: CollectionNode, place: int) -> _Splice:
         member = node.value[place]
         start, end = _start(member), _end(member)
         if node.flow_style:
@@ -231,14 +248,10 @@ class _Editor:
                 start = _end(node.value[place - 1])
             elif len(node.value) > 1:
                 end = _start(node.value[1])
-            return self.text[:start] + self.text[end:]
+            return start, end, ""
         if isinstance(node, SequenceNode):
             start = self.text.rfind("-", 0, start)
-        start = self.text.rfind("\n", 0, start) + 1
-        end = self._line_end(end)
-        if end == len(self.text) and not self.text.endswith("\n"):
-            start = len(self.text[:start].rstrip("\r\n"))
-        return self.text[:start] + self.text[end:]
+        return self.text.rfind("\n", 0, start) + 1, self._line_end(end), ""
 
     def _begins_line(self, node: Node) -> bool:
         return not self.text[self._line_start(node) : node.start_mark.index].strip()
@@ -248,10 +261,7 @@ class _Editor:
 
     def _line_end(self, index: int) -> int:
         """Give the place after the line that ends at `index`, its comment included."""
-        if self.text[:index].endswith("\n"):
-            return index
-        found = self.text.find("\n", index)
-        return found + 1 if found >= 0 else len(self.text)
+        return index if self.text[index - 1] == "\n" else self.text.find("\n", index) + 1
 
 
 def _place(node: Node, part: str) -> int:

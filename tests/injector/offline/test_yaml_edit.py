@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.injector import golden
 from tests.injector.golden import Case
-from tests.injector.offline.test_rewrite import KINDS, POD, UNTOUCHED, workload
+from tests.injector.offline.test_rewrite import KINDS, POD, UNTOUCHED, indented, workload
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.patch import apply
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.offline import rewrite
+from thoughtgate_injector.offline import rewrite, yaml_edit
 from thoughtgate_injector.offline.removal import Removal, removal
 from thoughtgate_injector.offline.rewrite import RewriteResult
 
@@ -187,6 +187,30 @@ def test_the_amounts_of_a_pod_are_as_they_were_in_flow_style_too() -> None:
         "env: [{name: A}]", "env: [{name: HTTP_PROXY, value: p}, {name: no_proxy, value: .svc}]"
     )
     assert '{name: no_proxy, value: ".svc,localhost"}' in injected(commas)
+
+
+def test_a_list_of_many_is_read_as_often_as_one_and_is_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the time would grow with the square of a list's items."""
+    reads = 0
+    real = yaml_edit._yaml
+
+    def counted(*layout: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return real(*layout)
+
+    monkeypatch.setattr(yaml_edit, "_yaml", counted)
+    counts = set()
+    for many in (1, 7):
+        items = "".join(f"- {indented(workload('Pod', 'v1'), 2).strip()}\n" for _ in range(many))
+        text = f"apiVersion: v1\nkind: List\nitems:\n{items}"
+        out = injected(text)
+        reads = 0
+        assert uninjected(out) == text
+        counts.add(reads)
+    assert len(counts) == 1
 
 
 NAMES = st.text("abc", min_size=1, max_size=3)
