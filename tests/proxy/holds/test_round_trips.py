@@ -340,21 +340,45 @@ def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> 
     test()
 
 
-@pytest.mark.parametrize("kept", ["digest", "full"])
-def test_answers_are_logged_as_the_audit_says(tmp_path: Path, kept: str) -> None:
+ANSWERS = {
+    "who": {"action": "accept", "content": {"name": "Ann", "card": {"number": 4111}}},
+    "card": {"number": 4111},
+}
+CARD = {"approval": {"default": {"adapter": "page", "redact_fields": ["card.number"]}}}
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown", "hidden"),
+    [
+        ({}, ["Ann"], ["4111"]),
+        ({"audit": {"arguments": "redacted"}}, ["Ann"], ["4111"]),
+        ({"audit": {"arguments": "full"}}, ["Ann", "4111"], ["redacted"]),
+        ({"audit": {"arguments": "digest"}}, ["input_responses_digest"], ["Ann", "4111"]),
+    ],
+    ids=["by default", "redacted", "full", "digest"],
+)
+@pytest.mark.parametrize("rules", ["held", "forwarded"])
+def test_answers_are_logged_as_the_audit_says(
+    tmp_path: Path, kept: dict[str, Any], shown: list[str], hidden: list[str], rules: str
+) -> None:
     @run
     async def test() -> None:
-        async with room(tmp_path, audit={"arguments": kept}) as gate:
+        async with room(tmp_path, **CARD, **kept) as gate:
             gate.server.script = asking
             async with held(gate.port, call(), MODERN) as stream:
                 await gate.approve()
                 state = (await stream.message())["result"]["requestState"]
-            given = {"who": {"secret": 1}}
-            body = call(2, requestState=state, inputResponses=given)
+            if rules == "forwarded":  # no workflow decides on it any more
+                gate.reload(governance={"rules": []}, **CARD, **kept)
+            body = call(2, requestState=state, inputResponses=ANSWERS)
             async with held(gate.port, body, MODERN) as stream:
                 await stream.message()
             (line,) = [line for line in await gate.audit() if line.get("step") == "answers"]
-            assert ("input_responses_digest" in line) is (kept == "digest")
-            assert ("secret" in json.dumps(line)) is (kept != "digest")
+            for word in shown:
+                assert word in json.dumps(line)
+            for word in hidden:
+                assert word not in json.dumps(line)
+            (_, sent) = gate.server.received
+            assert sent.message["params"]["inputResponses"] == ANSWERS, "only the log hides it"
 
     test()
