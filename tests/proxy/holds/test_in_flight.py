@@ -190,3 +190,27 @@ def test_a_disconnect_in_2026_07_28_leaves_the_request_open_for_the_same_call(
             assert len(gate.page.asked) == 1
 
     test()
+
+
+def test_a_subscription_that_is_taken_back_ends_at_its_server_too(tmp_path: Path) -> None:
+    body = modern(
+        "subscriptions/listen", 5, notifications={"resourceSubscriptions": ["delete_a://x"]}
+    )
+    note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {}}
+
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(note)
+        await peer.gone.wait()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate, held(gate.port, body, MODERN) as stream:
+            gate.server.script = script
+            await gate.approve()
+            assert await stream.message() == note
+            assert (await gate.send(cancelled(5), MODERN)).status == 202
+            await stream.ended()
+            await within(gate.server.connections[0].gone.is_set, "the end at the server")
+
+    test()

@@ -164,3 +164,34 @@ def test_what_the_server_asks_back_is_answered_once(tmp_path: Path) -> None:
             assert len(gate.server.received) == 2, "the call and one answer"
 
     test()
+
+
+def test_a_server_may_say_much_before_it_answers_a_task_that_nobody_listens_to(
+    tmp_path: Path,
+) -> None:
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}}
+
+    async def script(request: Received, peer: Peer) -> None:
+        message = request.message
+        if "inputResponses" not in message["params"]:
+            value = {"resultType": "input_required", "inputRequests": {"who": {}}}
+            await peer.reply(dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}))
+            return
+        await peer.events()
+        for _ in range(200):
+            await peer.event(note)
+        await peer.event(result(message))
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            client = TaskClient(gate, False)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            await client.comes_to(task, "input_required")
+            await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
+            await client.comes_to(task, "completed")
+
+    test()
