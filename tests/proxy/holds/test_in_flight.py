@@ -152,6 +152,22 @@ def test_a_cancel_of_a_call_on_its_way_reaches_the_server_under_its_id(tmp_path:
     test()
 
 
+def test_a_cancel_that_comes_after_the_answer_goes_to_the_server(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                await stream.message()
+                await stream.ended()
+            assert (await gate.send(cancelled(), LEGACY)).status == 202
+            assert [r.message["method"] for r in gate.server.received] == [
+                "tools/call", "notifications/cancelled",
+            ]  # fmt: skip
+
+    test()
+
+
 @pytest.mark.parametrize("revision", ["before", "2026-07-28"])
 def test_a_disconnect_cancels_in_2026_07_28_alone(tmp_path: Path, revision: str) -> None:
     @run

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.clock import ManualClock
-from tests.harness.hold_room import LEGACY, answer_to, decision, held, legacy, room, text_of
+from tests.harness.hold_room import (
+    LEGACY,
+    Stream,
+    answer_to,
+    decision,
+    held,
+    legacy,
+    room,
+    text_of,
+)
 from tests.harness.mcp_server import Peer, Received, dumps, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State
@@ -178,6 +187,41 @@ def test_joined_requests_share_one_call_and_one_of_them_is_told_so(tmp_path: Pat
             shared = [m for m in messages if "_meta" in m["result"]]
             assert [decision(m)["shared"] for m in shared] == [True]
             assert len(gate.server.received) == len(gate.page.asked) == 1
+
+    test()
+
+
+def test_one_of_joined_requests_alone_hears_what_the_server_says(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        for number in range(3):
+            note = {"level": "info", "data": number}
+            await peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": note})
+        await go_on.wait()
+        await peer.event(result(request.message))
+        await peer.end()
+
+    async def heard(stream: Stream) -> list[int]:
+        numbers = []
+        while "method" in (message := await stream.message()):
+            numbers.append(message["params"]["data"])
+            if len(numbers) == 3:
+                go_on.set()
+        assert text_of(message) == "did delete_user"
+        return numbers
+
+    @run
+    async def test() -> None:
+        async with (
+            room(tmp_path) as gate,
+            held(gate.port, CALL, LEGACY) as one,
+            held(gate.port, AGAIN, LEGACY) as other,
+        ):
+            gate.server.script = script
+            await gate.approve()
+            assert sorted(await asyncio.gather(heard(one), heard(other))) == [[], [0, 1, 2]]
 
     test()
 

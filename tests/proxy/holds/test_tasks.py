@@ -80,6 +80,27 @@ def test_tasks_result_blocks_and_then_gives_what_the_call_would_have(tmp_path: P
     test()
 
 
+def test_all_who_ask_for_the_result_of_a_task_get_it_as_their_own(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            client = TaskClient(gate, True)
+            task = (await client.call())["taskId"]
+            asking = [client.body("tasks/result", taskId=task) for _ in range(2)]
+            async with (
+                held(gate.port, asking[0], LEGACY) as one,
+                held(gate.port, asking[1], LEGACY) as other,
+            ):
+                await gate.approve()
+                for stream in (one, other):
+                    message = await stream.message()
+                    assert text_of(message) == "did delete_user"
+                    assert message["result"]["_meta"] == {RELATED: {"taskId": task}}
+            assert len(gate.server.received) == 1
+
+    test()
+
+
 @BOTH
 @pytest.mark.parametrize("end", ["rejected", "timed out"])
 def test_a_task_that_was_not_sent_tells_why(tmp_path: Path, old: bool, end: str) -> None:
