@@ -138,8 +138,8 @@ class FollowUp:
         yield _KEEP_ALIVE
         while True:
             messages = await self.call.messages(sending, KEEP_ALIVE_SECONDS)
-            for said in messages:
-                if (piece := progress.passed(said, self.call.sent_token)) is not None:
+            for server_message in messages:
+                if (piece := progress.passed(server_message, self.call.sent_token)) is not None:
                     yield piece
             if not messages:
                 if sending.done():

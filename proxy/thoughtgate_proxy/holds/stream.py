@@ -289,10 +289,10 @@ class HeldStream:
         task = self._terms.task
         return message if task is None else rewrite.with_related_task(message, task)
 
-    def _keep_alive(self, said: bytes = _KEEP_ALIVE) -> bytes:
+    def _keep_alive(self, comment: bytes = _KEEP_ALIVE) -> bytes:
         until = approval_texts.clock(self._approval.expires)
         step = self._progress.waiting(f"waiting for a human's approval until {until}")
-        return said + step if step is not None else said
+        return comment + step if step is not None else comment
 
     def _left(self) -> float:
         if self._terms.seconds is None:

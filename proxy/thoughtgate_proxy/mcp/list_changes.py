@@ -124,14 +124,10 @@ class _Listener:
 
 def _following(events: AsyncIterator[bytes]) -> "asyncio.Future[bytes | None]":
     """The next piece, None at the end."""
-    task = asyncio.ensure_future(_next(events))
+    task = asyncio.ensure_future(anext(events, None))
     # Nobody may be left to take its error when the client has gone.
     task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     return task
-
-
-async def _next(events: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(events, None)
 
 
 def _acknowledges(piece: bytes) -> bool:

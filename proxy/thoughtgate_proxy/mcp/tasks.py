@@ -68,17 +68,13 @@ def of_approval(approval: Approval, kept: float, response: bytes | None, *, mode
 
     `response` is what the call was answered: its server's reply, or ours if there is none.
     """
-    times = (approval.opened, _updated(approval), kept)
-    id = approval.id
+    id, updated = approval.id, approval.ended or approval.decided or approval.opened
+    times = (approval.opened, updated, kept)
     if not approval.state.final:
         return Task(id, Status.WORKING, _doing(approval), *times)
-    if approval.state is State.CANCELLED and approval.ending in (
-        Ending.CANCELLED,
-        Ending.DISCONNECTED,
-    ):
-        return Task(
-            id, Status.CANCELLED, "the request for approval was cancelled", *times, response
-        )
+    if approval.ending in (Ending.CANCELLED, Ending.DISCONNECTED):
+        text = "the request for approval was cancelled"
+        return Task(id, Status.CANCELLED, text, *times, response)
     assert response is not None  # noqa: S101  whatever has ended has an answer
     status, text = _outcome(response, modern=modern)
     if rewrite.requires_input(response):
@@ -132,22 +128,18 @@ def _outcome(response: bytes, *, modern: bool) -> tuple[Status, str]:
     return Status.COMPLETED, "the call was approved and is done"
 
 
-def _updated(approval: Approval) -> float:
-    return approval.ended or approval.decided or approval.opened
-
-
 def created(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to the call: a `CreateTaskResult`."""
-    if modern:
-        return answers.result(id, {"resultType": "task", **_modern(task)})
-    return answers.result(id, {"task": _legacy(task)})
+    fields = _fields(task, modern=modern)
+    return answers.result(id, {"resultType": "task", **fields} if modern else {"task": fields})
 
 
 def task_result(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to `tasks/get`."""
+    result = _fields(task, modern=modern)
     if not modern:
-        return answers.result(id, _legacy(task))
-    result: dict[str, Any] = {"resultType": "complete", **_modern(task)}
+        return answers.result(id, result)
+    result["resultType"] = "complete"
     if task.input_requests is not None:
         result["inputRequests"] = msgspec.Raw(task.input_requests)
     elif task.response is not None and task.status is not Status.CANCELLED:
@@ -159,7 +151,7 @@ def task_result(task: Task, id: Id, *, modern: bool) -> bytes:
 
 def cancelled(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to `tasks/cancel`: an acknowledgement, in 2025-11-25 the task."""
-    return acknowledged(id) if modern else answers.result(id, _legacy(task))
+    return acknowledged(id) if modern else answers.result(id, _fields(task, modern=False))
 
 
 def acknowledged(id: Id) -> bytes:
@@ -169,7 +161,7 @@ def acknowledged(id: Id) -> bytes:
 
 def merged_list(tasks: list[Task], id: Id, response: bytes) -> bytes:
     """The answer to `tasks/list` of 2025-11-25: ours, then those of the server's own response."""
-    ours = [raw_json.encoded(_legacy(task)) for task in tasks]
+    ours = [raw_json.encoded(_fields(task, modern=False)) for task in tasks]
     others = raw_json.elements(raw_json.at(response, "result", "tasks"))
     if others is None:
         # A server that knows nothing of tasks; whatever else it says is its own affair.
@@ -188,25 +180,15 @@ def _has_no_tasks(response: bytes) -> bool:
     return bool(raw_json.value(response, "error", "code") == message.METHOD_NOT_FOUND)
 
 
-def _legacy(task: Task) -> dict[str, Any]:
-    return _common(task) | {
-        "ttl": round(task.ttl * 1000),
-        "pollInterval": round(POLL_SECONDS * 1000),
-    }
-
-
-def _modern(task: Task) -> dict[str, Any]:
-    return _common(task) | {
-        "ttlMs": round(task.ttl * 1000),
-        "pollIntervalMs": round(POLL_SECONDS * 1000),
-    }
-
-
-def _common(task: Task) -> dict[str, Any]:
+def _fields(task: Task, *, modern: bool) -> dict[str, Any]:
+    """What both revisions tell of a task; 2026-07-28 has the unit in the names of durations."""
+    unit = "Ms" if modern else ""
     return {
         "taskId": task.id,
         "status": task.status.value,
         "statusMessage": task.message,
         "createdAt": iso(task.created),
         "lastUpdatedAt": iso(task.updated),
+        f"ttl{unit}": round(task.ttl * 1000),
+        f"pollInterval{unit}": round(POLL_SECONDS * 1000),
     }

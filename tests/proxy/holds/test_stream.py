@@ -5,11 +5,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.clock import ManualClock
-from tests.harness.hold_room import LEGACY, answer_to, decision, held, legacy, room, text_of
+from tests.harness.hold_room import (
+    LEGACY,
+    Stream,
+    answer_to,
+    decision,
+    held,
+    legacy,
+    room,
+    text_of,
+)
 from tests.harness.mcp_server import Peer, Received, dumps, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State
+from thoughtgate_proxy.holds import stream as held_stream
 
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
 AGAIN = (
@@ -178,6 +190,79 @@ def test_joined_requests_share_one_call_and_one_of_them_is_told_so(tmp_path: Pat
             shared = [m for m in messages if "_meta" in m["result"]]
             assert [decision(m)["shared"] for m in shared] == [True]
             assert len(gate.server.received) == len(gate.page.asked) == 1
+
+    test()
+
+
+def test_one_of_joined_requests_alone_hears_what_the_server_says(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        for number in range(3):
+            note = {"level": "info", "data": number}
+            await peer.event({"jsonrpc": "2.0", "method": "notifications/message", "params": note})
+        await go_on.wait()
+        await peer.event(result(request.message))
+        await peer.end()
+
+    async def heard(stream: Stream) -> list[int]:
+        numbers = []
+        while "method" in (message := await stream.message()):
+            numbers.append(message["params"]["data"])
+            if len(numbers) == 3:
+                go_on.set()
+        assert text_of(message) == "did delete_user"
+        return numbers
+
+    @run
+    async def test() -> None:
+        async with (
+            room(tmp_path) as gate,
+            held(gate.port, CALL, LEGACY) as one,
+            held(gate.port, AGAIN, LEGACY) as other,
+        ):
+            gate.server.script = script
+            await gate.approve()
+            assert sorted(await asyncio.gather(heard(one), heard(other))) == [[], [0, 1, 2]]
+
+    test()
+
+
+def test_a_joined_request_hears_the_server_once_the_first_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_stream, "KEEP_ALIVE_SECONDS", 0.02)  # who listens is seen so often
+    begun, left, heard = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(progress(1))
+        begun.set()
+        await left.wait()
+        while not heard.is_set():
+            await peer.event({"jsonrpc": "2.0", "id": "s-1", "method": "ping"})
+            await asyncio.sleep(0.01)
+        await peer.event(result(request.message))
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, CALL, LEGACY) as first:
+                await gate.approve()
+                await begun.wait()
+                assert "method" in await first.message()
+                async with held(gate.port, AGAIN, LEGACY) as other:
+                    first.wire.close()
+                    await within(lambda: gate.watch.active == 1, "the end of the first")
+                    left.set()
+                    assert (await other.message())["method"] == "ping"
+                    heard.set()
+                    while "method" in (message := await other.message()):
+                        pass
+                    assert text_of(message) == "did delete_user"
 
     test()
 
