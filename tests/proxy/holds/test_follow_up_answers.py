@@ -108,11 +108,13 @@ def test_a_leg_is_judged_anew(tmp_path: Path) -> None:
     test()
 
 
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "who": {"action": "accept", "content": {"name": "Ann", "card": {"number": 4111}}},
     "card": {"number": 4111},
 }
-CARD = {"approval": {"default": {"adapter": "page", "redact_fields": ["card.number"]}}}
+CARD: dict[str, Any] = {
+    "approval": {"default": {"adapter": "page", "redact_fields": ["card.number"]}}
+}
 
 
 @pytest.mark.parametrize(
