@@ -12,8 +12,8 @@ from pathlib import Path
 
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.cli import approvals, explain
-from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter
+from thoughtgate_proxy.core.config.mistakes import ConfigNotKnown, ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Adapter, Config
 from thoughtgate_proxy.runtime.config_loader import Loaded, load, load_text
 
 DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.file_stamp import FileStamp

@@ -16,7 +16,7 @@ from thoughtgate_proxy.telemetry.series import Count
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Logged:
     """The part of a decision's log line that is the same each time, and where it is counted."""
 
     decision: Decision
@@ -39,7 +39,7 @@ class Record:
         self._hinted: set[str] = set()
         # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
         self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
-        self._known = BoundedCache[tuple[str, str, Kind, str], _Known](most=1024, longest=256)
+        self._known = BoundedCache[tuple[str, str, Kind, str], _Logged](most=1024, longest=256)
 
     def decision(
         self,
@@ -64,7 +64,7 @@ class Record:
             rest["traceparent"] = trace
         self.log.write(known.line, fields(rest))
 
-    def _same(self, method: str, target: Target, source: str, decision: Decision) -> "_Known":
+    def _same(self, method: str, target: Target, source: str, decision: Decision) -> "_Logged":
         """What is the same each time that this is decided: most decisions stand for long."""
         key = method, source, target.kind, target.name
         known = self._known.get(key)
@@ -80,7 +80,7 @@ class Record:
         }
         if decision.observed:
             facts["outcome"], facts["observed"] = Outcome.FORWARD.value, decision.outcome.value
-        known = _Known(
+        known = _Logged(
             decision,
             prepared("decision", Level.INFO, facts),
             self.metrics.decisions.labelled(decision.gate.value, decision.outcome.value),
