@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ def _documented(section: type[Section]) -> str:
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
+@cache
 def _read_names() -> set[str]:
     """The attributes that anything but the reading of the configuration looks at."""
     found: set[str] = set()
@@ -111,6 +113,7 @@ def _read_names() -> set[str]:
     return found
 
 
+@cache
 def _tests() -> str:
     folders = (ROOT / "tests/proxy", ROOT / "tests/harness")
     paths = (path for folder in folders for path in folder.rglob("*"))
