@@ -29,7 +29,7 @@ class Record:
 
     def __init__(self, log: Log, metrics: Metrics, identity: Identity) -> None:
         self.log, self.metrics = log, metrics
-        self._who = {
+        self._principal = {
             "principal": identity.agent,
             "namespace": identity.namespace,
             "pod": identity.pod,
@@ -55,7 +55,7 @@ class Record:
 
         `arguments` are the bytes of the arguments as they stood in the request.
         """
-        known = self._same(request.method, target, source, decision)
+        known = self._logged(request.method, target, source, decision)
         known.counted.value += 1
         rest = {"correlation_id": correlation}
         if arguments:
@@ -64,7 +64,7 @@ class Record:
             rest["traceparent"] = trace
         self.log.write(known.line, fields(rest))
 
-    def _same(self, method: str, target: Target, source: str, decision: Decision) -> "_Logged":
+    def _logged(self, method: str, target: Target, source: str, decision: Decision) -> "_Logged":
         """What is the same each time that this is decided: most decisions stand for long."""
         key = method, source, target.kind, target.name
         known = self._known.get(key)
@@ -76,7 +76,7 @@ class Record:
             "source": source,
             "kind": target.kind.value,
             "name": target.name,
-            **self._who,
+            **self._principal,
         }
         if decision.observed:
             facts["outcome"], facts["observed"] = Outcome.FORWARD.value, decision.outcome.value
@@ -103,7 +103,12 @@ class Record:
         limit: str | None = None,
     ) -> None:
         """Log and count a request that was not understood, or that is over the limit `limit`."""
-        facts = {"status": status, "reason": reason, "correlation_id": correlation, **self._who}
+        facts = {
+            "status": status,
+            "reason": reason,
+            "correlation_id": correlation,
+            **self._principal,
+        }
         if method is not None:
             facts["method"] = method[:100]
         if limit is not None:
@@ -126,7 +131,7 @@ class Record:
         ]
         self.log.always(
             "internal error", Level.ERROR,
-            error=type(error).__name__, place=place, correlation_id=correlation, **self._who,
+            error=type(error).__name__, place=place, correlation_id=correlation, **self._principal,
         )  # fmt: skip
         self.metrics.errors.inc("internal", "")
 
