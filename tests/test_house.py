@@ -15,20 +15,8 @@ PACKAGES = {
 MOST_LINES = 400
 # What waits for other work in these files; a line that is not needed any more fails.
 STILL_LONG = {"tests/proxy/approvals/test_service.py", "tests/proxy/holds/test_tasks.py"}
-STILL_TWICE = {"Seen"}
-WITHOUT_SOURCE = {
-    # What runs for long is about whole processes.
-    "proxy/long/*",
-    # They are about the installation's files: manifests, alerts, pages, and what is made of them.
-    "injector/core/test_generated.py",
-    "injector/core/test_pods.py",
-    "injector/test_alerts.py",
-    "injector/test_docs.py",
-    "injector/test_high_availability.py",
-    "injector/test_manifests.py",
-    "injector/test_monitoring.py",
-    "injector/test_uninject.py",
-}
+WITHOUT_SOURCE = {"proxy/long/*"}
+"""What runs for long is about whole processes."""
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -38,8 +26,7 @@ def test_a_class_name_stands_for_one_thing(package: str) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].append(f"{path}:{node.lineno}")
-    twice = {name: there for name, there in places.items() if len(there) > 1}
-    assert {name: there for name, there in twice.items() if name not in STILL_TWICE} == {}
+    assert {name: there for name, there in places.items() if len(there) > 1} == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
