@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from thoughtgate_proxy.listeners.sockets import bound
 
 from tests.harness.clock import ManualClock
 from tests.harness.docket import FakeDocket
@@ -21,6 +20,7 @@ from thoughtgate_proxy.approvals.channels.page.tokens import Approvers, Reading
 from thoughtgate_proxy.core.approval import Approval, Asked, Call
 from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
 from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
+from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
 
 ANNA = "anna-5f0c2f9b1e7d4a68"

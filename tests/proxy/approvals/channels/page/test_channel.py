@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from thoughtgate_proxy.listeners.sockets import bound
 
 from tests.harness.approval_service import Carrier, World, a_call
 from tests.harness.clock import ManualClock
@@ -24,6 +23,7 @@ from thoughtgate_proxy.approvals.channels.page.tokens import Approvers
 from thoughtgate_proxy.core.approval import Ending, State
 from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
+from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
 
 URL = "http://127.0.0.1:9"
