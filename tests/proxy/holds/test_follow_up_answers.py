@@ -112,7 +112,9 @@ ANSWERS = {
     "who": {"action": "accept", "content": {"name": "Ann", "card": {"number": 4111}}},
     "card": {"number": 4111},
 }
-CARD = {"approval": {"default": {"adapter": "page", "redact_fields": ["card.number"]}}}
+CARD: dict[str, Any] = {
+    "approval": {"default": {"adapter": "page", "redact_fields": ["card.number"]}}
+}
 
 
 @pytest.mark.parametrize(
