@@ -108,7 +108,7 @@ def test_a_leg_is_judged_anew(tmp_path: Path) -> None:
     test()
 
 
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     "who": {"action": "accept", "content": {"name": "Ann", "card": {"number": 4111}}},
     "card": {"number": 4111},
 }
