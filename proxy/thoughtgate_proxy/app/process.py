@@ -14,7 +14,7 @@ from thoughtgate_proxy.app import drain
 from thoughtgate_proxy.app.approvals import Approving
 from thoughtgate_proxy.app.request_metrics import RequestMetrics, new_correlation_id
 from thoughtgate_proxy.approvals.channels.page import tokens
-from thoughtgate_proxy.core.config import ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
 from thoughtgate_proxy.core.config.values import Adapter, Limits
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine

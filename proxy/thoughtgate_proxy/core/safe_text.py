@@ -64,10 +64,10 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
     params = bound_params(message)
     # The name stands elsewhere, and is part of what is asked.
     others = {k: v for k, v in params.items() if k not in ("arguments", "name", "uri")}
-    shower = _Shower(redact, compact)
+    renderer = _Renderer(redact, compact)
     arguments = params.get("arguments")
-    text = "" if arguments is None else shower.text(arguments)
-    return SafeText(text, shower.params(others) if others else "", tuple(shower.hid))
+    text = "" if arguments is None else renderer.text(arguments)
+    return SafeText(text, renderer.params(others) if others else "", tuple(renderer.redacted))
 
 
 def responses(body: bytes, redact: Sequence[str] = ()) -> SafeText:
@@ -76,9 +76,9 @@ def responses(body: bytes, redact: Sequence[str] = ()) -> SafeText:
     A path counts from the top, within each response, and within each response's `content`.
     Raises `UnreadableJSON`.
     """
-    shower = _Shower(redact, compact=True)
-    shown = shower.responses(strict_json.as_written(body))
-    return SafeText(shown, redacted=tuple(shower.hid))
+    renderer = _Renderer(redact, compact=True)
+    shown = renderer.responses(strict_json.as_written(body))
+    return SafeText(shown, redacted=tuple(renderer.redacted))
 
 
 def text(value: str) -> str:
@@ -90,12 +90,12 @@ _Paths = tuple[tuple[str, str], ...]
 """Configured paths, each with what is left of it, folded, below the value that is shown."""
 
 
-class _Shower:
+class _Renderer:
     def __init__(self, redact: Iterable[str], compact: bool) -> None:
         self._compact = compact
         self._paths = tuple((path, fold(path)) for path in redact)
         self._in_response = (*self._paths, *((p, f"content.{rest}") for p, rest in self._paths))
-        self.hid: dict[str, None] = {}
+        self.redacted: dict[str, None] = {}
 
     def text(self, value: Any) -> str:
         return self._value(value, self._paths, 0)
@@ -105,7 +105,7 @@ class _Shower:
         for key, value in params.items():
             more = (self._paths, self._in_response) if key == "inputResponses" else ()
             members.append(f"{_key(key)}: {self._member(key, value, self._paths, 0, *more)}")
-        return self._laid_out("{", members, "}", 0, params.values())
+        return self._layout("{", members, "}", 0, params.values())
 
     def responses(self, value: Any) -> str:
         return self._value(value, self._paths, 0, self._in_response)
@@ -121,12 +121,12 @@ class _Shower:
                     f"{_key(k)}: {self._member(k, v, paths, level, in_members)}"
                     for k, v in value.items()
                 ]
-                return self._laid_out("{", members, "}", level, value.values())
+                return self._layout("{", members, "}", level, value.values())
             case list():
                 items = [
                     self._item(i, v, (*paths, *in_members), level) for i, v in enumerate(value)
                 ]
-                return self._laid_out("[", items, "]", level, value)
+                return self._layout("[", items, "]", level, value)
             case _:
                 return json.dumps(value)
 
@@ -143,7 +143,7 @@ class _Shower:
         name, within = fold(key), []
         for path, rest in paths:
             if rest == name:
-                self.hid[path] = None
+                self.redacted[path] = None
                 return REDACTED
             if rest.startswith(f"{name}."):
                 within.append((path, rest[len(name) + 1 :]))
@@ -157,12 +157,12 @@ class _Shower:
             first, _, then = rest.partition(".")
             if first == str(index):
                 if not then:
-                    self.hid[path] = None
+                    self.redacted[path] = None
                     return REDACTED
                 within.append((path, then))
         return self._value(value, tuple(within), level + 1)
 
-    def _laid_out(
+    def _layout(
         self, opening: str, parts: list[str], closing: str, level: int, values: Iterable[Any]
     ) -> str:
         if not parts:
