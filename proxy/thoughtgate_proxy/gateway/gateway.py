@@ -234,7 +234,7 @@ class Gateway:
         if not sent:
             return HttpReply(200, JSON, b"[" + b",".join(own) + b"]")
         body = b"[" + b",".join(sent) + b"]" if own else http.body
-        permit = endpoint.engine.permit_batch(to.source, to.target, body, grounds)
+        permit = endpoint.engine.permit(to.source, to.target, body, tuple(grounds))
         handler = partial(filtered.answer, own=own)
         return Exchange(endpoint, permit, head, handler, requests).send()
 

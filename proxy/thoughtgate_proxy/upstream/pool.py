@@ -160,7 +160,7 @@ class UpstreamPool:
             async with asyncio.timeout(limit):
                 peer: dict[str, Any] = {"host": self._host, "port": self._port}
                 if self._proxy is not None:
-                    peer = {"sock": await tunnel.opened(self._proxy, self._host, self._port)}
+                    peer = {"sock": await tunnel.open_socket(self._proxy, self._host, self._port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: UpstreamConnection(self._keep, self._heads),
                     **peer,
@@ -172,7 +172,7 @@ class UpstreamPool:
         except TimeoutError as error:
             raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
         except OSError as error:  # ssl.SSLError is one
-            raise UpstreamError(f"no connection: {tls.words(error)}", sent=False) from error
+            raise UpstreamError(f"no connection: {tls.reason(error)}", sent=False) from error
         self._open.add(connection)
         return connection
 

@@ -94,19 +94,11 @@ def settle_holds(decisions: tuple[Decision, ...], *, alone: bool) -> tuple[Decis
         why = "and other approvers for other parts of the request: ask for each part alone"
     else:
         return decisions
-    return tuple(
-        [
-            decision
-            if decision.outcome is not Outcome.HOLD or decision.observed
-            else replace(
-                decision,
-                outcome=Outcome.DENY,
-                gate=Gate.APPROVAL,
-                reason=f"{decision.reason}, {why}",
-            )
-            for decision in decisions
-        ]
-    )
+    return tuple([
+        one if one.goes_on or one.outcome is Outcome.DENY
+        else replace(one, outcome=Outcome.DENY, gate=Gate.APPROVAL, reason=f"{one.reason}, {why}")
+        for one in decisions
+    ])  # fmt: skip
 
 
 def first_stopped(decisions: tuple[Decision, ...]) -> Decision | None:

@@ -1,6 +1,6 @@
 """The gates, in their order: what may be sent, and the permits to send it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, assert_never
 
 from thoughtgate_proxy.core.approval import Approval, Ending, State
@@ -11,7 +11,7 @@ from thoughtgate_proxy.core.policy.decision import Decision, Denial, Gate, Outco
 from thoughtgate_proxy.core.policy.permit import (
     ApprovalEvidence,
     BodilessRequest,
-    MessageGrounds,
+    BodyGrounds,
     Permit,
     PermitRefused,
 )
@@ -73,17 +73,9 @@ class PolicyEngine:
 
     # The doors: each gives a permit on other grounds. All raise `ValueError`.
 
-    def permit(self, source: Source, target: str, body: bytes, grounds: MessageGrounds) -> Permit:
-        """Leave to send one message."""
+    def permit(self, source: Source, target: str, body: bytes, grounds: BodyGrounds) -> Permit:
+        """Leave to send one message, or a batch."""
         return Permit(source, "POST", target, body, grounds)
-
-    def permit_batch(
-        self, source: Source, target: str, body: bytes, grounds: Sequence[MessageGrounds]
-    ) -> Permit:
-        """Leave to send a batch; `grounds` are those of its members, in order."""
-        if not grounds:
-            raise ValueError("a permit was asked for a batch without members")
-        return Permit(source, "POST", target, body, tuple(grounds))
 
     def permit_bodiless(self, source: Source, target: str, request: BodilessRequest) -> Permit:
         """Leave for a GET or DELETE."""

@@ -90,7 +90,7 @@ class ApprovalEvidence(msgspec.Struct, frozen=True):
 
 
 MessageGrounds = UngatedMessage | ForwardDecisions
-Grounds = BodilessRequest | MessageGrounds | tuple[MessageGrounds, ...] | ApprovalEvidence
+BodyGrounds = MessageGrounds | tuple[MessageGrounds, ...]
 """A tuple has the grounds of each member of a batch."""
 
 
@@ -105,7 +105,7 @@ class Permit(msgspec.Struct, frozen=True):
     method: str
     target: str
     body: bytes
-    grounds: Grounds
+    grounds: BodilessRequest | BodyGrounds | ApprovalEvidence
 
     @property
     def approved(self) -> Approval | None:
@@ -118,5 +118,5 @@ class Permit(msgspec.Struct, frozen=True):
             fits = grounds.covers(self.source, self.method, self.target, self.body)
         elif isinstance(grounds, BodilessRequest):
             fits = self.method == grounds.method and not self.body
-        if not fits:
+        if not fits or grounds == ():
             raise ValueError("a permit was asked for another request than its grounds are for")

@@ -21,7 +21,6 @@ from thoughtgate_proxy.core.policy.permit import (
     ApprovalEvidence,
     BodilessRequest,
     ForwardDecisions,
-    MessageGrounds,
     Permit,
     PermitRefused,
     UngatedMessage,
@@ -83,10 +82,10 @@ def test_a_gated_request_is_no_ungated_message() -> None:
 def test_a_batch_has_grounds_for_its_members() -> None:
     engine = gate()
     source, grounds = engine.config.enabled_sources[0], ForwardDecisions((FORWARD,))
-    members: list[MessageGrounds] = [UngatedMessage(Response(1)), grounds]
-    assert engine.permit_batch(source, "/", b"[]", members).grounds == tuple(members)
-    with pytest.raises(ValueError, match="without members"):
-        engine.permit_batch(source, "/", b"[]", [])
+    members = (UngatedMessage(Response(1)), grounds)
+    assert engine.permit(source, "/", b"[]", members).grounds == members
+    with pytest.raises(ValueError, match="a permit was asked for"):
+        engine.permit(source, "/", b"[]", ())
 
 
 @pytest.mark.parametrize("purpose", BodilessRequest)
@@ -263,7 +262,7 @@ def test_no_permit_without_grounds_passes_the_type_checker(tmp_path: Path) -> No
     wrong = [
         'engine.permit(source, "/", b"{}")',
         'engine.permit(source, "/", b"{}", decisions)',
-        'engine.permit_batch(source, "/", b"[]", [decisions])',
+        'engine.permit(source, "/", b"[]", (decisions,))',
         'engine.permit_bodiless(source, "/", "POST")',
         'engine.permit_follow_up(source, None, b"{}", decisions)',
         'Permit(source, "POST", "/", b"{}")',
