@@ -229,7 +229,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             self._half_head(data)
             return
         self._handler.data_received(data)
-        messages = self._handler._messages  # noqa: SLF001  tests/proxy/listeners/test_aiohttp.py holds it
+        messages = self._handler._messages  # noqa: SLF001  test_server_aiohttp.py holds it
         if not messages:
             self._head_bytes, self._last_bytes = came + len(data), data[-3:]
             return

@@ -9,8 +9,9 @@ from thoughtgate_proxy.telemetry.log import Level, Log
 # At most so many different ones a second; who makes up new ones gets one line for all others.
 _MOST = 64
 _SECONDS = 1.0
-# In a line of 2 KiB there is room for so many characters, each written as `\u0000` at worst.
-_LONGEST = 200
+# In a line of 2 KiB there is room for so many characters, each written as `\u0000` at worst; and for
+# so many of ASCII that are printed, each with a backslash before it at worst.
+_LONGEST, _LONGEST_PLAIN = 200, 600
 
 
 class RepeatedLines:
@@ -57,7 +58,16 @@ class RepeatedLines:
 
     def _write(self, facts: dict[str, Any]) -> None:
         short = {
-            key: value[:_LONGEST] if isinstance(value, str) else value
-            for key, value in facts.items()
+            key: _cut(value) if isinstance(value, str) else value for key, value in facts.items()
         }
         self._log.always(self._message, Level.WARNING, **short)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _LONGEST or (len(text) <= _LONGEST_PLAIN and _plain(text)):
+        return text
+    return text[:_LONGEST]
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()

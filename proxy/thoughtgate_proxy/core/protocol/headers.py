@@ -117,8 +117,7 @@ def check(request: HttpRequest, *, loopback_only: bool) -> None:
 
 def check_json(request: HttpRequest) -> None:
     """Refuse a body that is not plain JSON in UTF-8. Raises `HttpRefused`."""
-    encoding = request.header("content-encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
+    if encoded(request.header("content-encoding")):
         raise HttpRefused(415, "the body has a `Content-Encoding`; allowed is identity")
     kind = request.header("content-type")
     if kind is None or not _JSON_TYPE.fullmatch(kind.strip()):
@@ -141,12 +140,12 @@ def mismatch(request: Fields, message: Request | Notification) -> str | None:
     Source: revision 2026-07-28, streamable HTTP, "Server Validation". The body decides; a header
     that is absent is the server's to miss.
     """
-    said = request.header("mcp-method")
-    if said is not None and said != message.method:
+    declared = request.header("mcp-method")
+    if declared is not None and declared != message.method:
         return "`Mcp-Method` differs from the body's `method`"
-    said = request.header("mcp-name")
-    if said is not None:
-        name = _decoded(said)
+    declared = request.header("mcp-name")
+    if declared is not None:
+        name = _decoded(declared)
         if name is None:
             return "`Mcp-Name` is not valid base64 of UTF-8"
         key = _NAMED_BY.get(message.method.partition("/")[0], "name")
@@ -194,6 +193,11 @@ def downstream(headers: Headers, *, same_body: bool) -> Headers:
         for name, value in headers
         if name not in stopped and (same_body or name != "content-length")
     ]
+
+
+def encoded(value: str | None) -> bool:
+    """Whether a `Content-Encoding` says that a body is not as it was written."""
+    return value is not None and value.strip().lower() != "identity"
 
 
 def media_type(value: str | None) -> str:
