@@ -9,7 +9,7 @@ from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
 from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
-from thoughtgate_proxy.listeners.service import Service, Timeouts
+from thoughtgate_proxy.listeners.service import ClientTimeouts, Service
 
 
 @dataclass
@@ -59,7 +59,7 @@ async def listening(
     """The listener alone, in this process. In the end nothing may be under way."""
     watch, in_force = Watching(), limits or Limits()
     budget = Budget(memory)
-    times = Timeouts(idle=idle, head=min(idle, 9.0), body=seconds)
+    times = ClientTimeouts(idle=idle, head=min(idle, 9.0), body=seconds)
     listener = Service(handle, lambda: in_force, watch, budget, times)
     server = HttpServer(listener)
     servers = await listen(server, ["127.0.0.1"], 0)

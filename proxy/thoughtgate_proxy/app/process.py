@@ -24,7 +24,7 @@ from thoughtgate_proxy.gateway.gateway import ActiveConfig, Gateway
 from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals.server import ApprovalsPage
 from thoughtgate_proxy.listeners.server import HttpServer, ParserTooLax, listen, port_of
-from thoughtgate_proxy.listeners.service import Service, Timeouts, Uncounted
+from thoughtgate_proxy.listeners.service import ClientTimeouts, Service, Uncounted
 from thoughtgate_proxy.runtime import config_loader, pod_identity
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
@@ -40,7 +40,7 @@ from thoughtgate_proxy.upstream.tls import TrustMissing
 
 # Nothing that is asked there has a body.
 _ADMIN_LIMITS = Limits(request_body_bytes=KIB, header_block_bytes=8 * KIB, connections=32)
-_ADMIN_TIMEOUTS = Timeouts(idle=30.0, head=5.0, body=5.0, linger=1.0)
+_ADMIN_TIMEOUTS = ClientTimeouts(idle=30.0, head=5.0, body=5.0, linger=1.0)
 _ADMIN_BYTES = 2 * MIB
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 

@@ -8,72 +8,24 @@ import asyncio
 import contextlib
 import math
 import time
-from collections import deque
-from enum import Enum
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import BadHttpMethod, BadStatusLine, InvalidURLError, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol.http import HttpRefused
-from thoughtgate_proxy.listeners.request_head import HEADERS_TOO_LARGE, MOST_HEADERS, Block
-from thoughtgate_proxy.listeners.service import READ_BYTES, Service
+from thoughtgate_proxy.listeners.body_pieces import BodyPieces
+from thoughtgate_proxy.listeners.connection_types import Connections, Queue, ReadState
+from thoughtgate_proxy.listeners.refusals import not_spoken, too_long, unreadable
+from thoughtgate_proxy.listeners.request_head import HEADERS_TOO_LARGE, Block
+from thoughtgate_proxy.listeners.service import Service
 
 CONNECTION_BYTES = 1 << 14
 """What a connection is charged for as long as it is open: measured, with aiohttp's objects."""
 REQUEST_BYTES = 1 << 14
 """What a request is charged beside its bytes: our objects and the server's connection for it."""
 _END = b"\r\n\r\n"
-_TOO_MANY = "Too many headers received"  # aiohttp's words
-
-
-class State(Enum):
-    """What comes next from the client."""
-
-    HEAD = "a head, or its rest"
-    BODY = "the rest of a body"
-    REPLY = "nothing: it waits for its reply"
-    CLOSING = "nothing that anybody reads"
-
-
-class Queue(Protocol):
-    """aiohttp's `RequestHandler`, as far as it is needed here."""
-
-    _messages: "deque[tuple[Any, StreamReader]]"
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
-    def connection_lost(self, exc: BaseException | None) -> None: ...
-    def data_received(self, data: bytes) -> None: ...
-
-
-class Pieces:
-    """A body while it comes: blocks of one size, since one that grows leaves holes in the heap.
-
-    With a `bytearray` for each, 40 slow bodies took 1.8 times their bytes.
-    """
-
-    __slots__ = ("_blocks", "_last", "_size")
-
-    def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        self._last = bytearray()
-        self._size = 0
-
-    def add(self, piece: bytes) -> int:
-        """Keep the next piece; gives how many bytes there are by now."""
-        self._size += len(piece)
-        self._last += piece
-        if len(self._last) >= READ_BYTES:
-            self._blocks.append(bytes(self._last))
-            self._last = bytearray()
-        return self._size
-
-    def join(self) -> bytes:
-        """The whole; nothing is kept."""
-        blocks, self._blocks = self._blocks, []
-        return b"".join([*blocks, bytes(self._last)])
 
 
 class Metered(asyncio.BufferedProtocol, asyncio.Transport):
@@ -83,16 +35,14 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
     connection after its reply. So they cost nothing, and a client that leaves is always noticed.
     """
 
-    def __init__(
-        self, service: Service, handler: Queue, connections: "dict[Metered, None]"
-    ) -> None:
+    def __init__(self, service: Service, handler: Queue, connections: Connections) -> None:
         """It is one of `connections` for as long as it is open."""
         super().__init__()
         self._service, self._handler, self._connections = service, handler, connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self.share = Share(service.budget)
-        self.state = State.HEAD
+        self.read_state = ReadState.HEAD
         self.deadline = math.inf
         """When the client is late with what comes next, by the loop's clock."""
         self._head_bytes = 0  # of a head that is not whole yet
@@ -113,28 +63,24 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, if not by name
-        self._connections[self] = None
+        self._connections.add(self)
         self.deadline = self._loop.time() + self._service.timeouts.idle
         self._handler.connection_made(self)
-        self._make_room(self._service.limits().connections)
-        if self.state is State.CLOSING:
-            return
-        try:
-            self.share.add(CONNECTION_BYTES)
-        except (NoRoom, TooBig):
-            self.no_room("connection")
+        self._connections.make_room(self, self._service.limits().connections)
+        if self.read_state is ReadState.HEAD:
+            self._charge(CONNECTION_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's
         return self._service.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         data = bytes(self._service.buffer[:nbytes])
-        if self.state is State.HEAD:
+        if self.read_state is ReadState.HEAD:
             self._service.to_requests.came()
             self._on_head(data)
-        elif self.state is State.BODY:
+        elif self.read_state is ReadState.BODY:
             self._on_body(data)
-        elif self.state is State.REPLY:
+        elif self.read_state is ReadState.REPLY:
             self.lasts = False
 
     def eof_received(self) -> bool:
@@ -144,7 +90,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
     def connection_lost(self, _: Exception | None) -> None:
         self._give_up()
         self._transport = None
-        self._connections.pop(self, None)
+        self._connections.discard(self)
         self.share.release()
 
     def pause_writing(self) -> None:
@@ -169,45 +115,19 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     # Where there is not enough for all
 
-    def _make_room(self, most: int) -> None:
-        """Close one connection if there are too many: that which has no whole head, or is idlest.
-
-        If there is none, one whose body is slow; if they all wait for replies, this one. Those that
-        end anyway are counted apart.
-        """
-        if len(self._connections) <= most:
-            return
-        ends = [one for one in self._connections if one.state is State.CLOSING]
-        if len(self._connections) - len(ends) > most:
-            found = (
-                one
-                for one in self._connections
-                if one.state is State.HEAD or one.state is State.BODY
-            )
-            min(found, key=lambda one: (one is self, one.state is State.BODY, one.deadline)).evict()
-        if len(ends) > most:
-            ends[0].abort()
-
-    def evict(self) -> None:
+    def evict(self, *, newest: bool) -> None:
         """End, since others need the place."""
         told = "all connections that are allowed are open"
-        if self.state is State.BODY or self._head_bytes or self._newest():
+        if self.read_state is ReadState.BODY or self._head_bytes or newest:
             self.refuse(HttpRefused(503, told, limit="connections"))
         else:  # a reply that nobody asked for could be taken for another request's
             self._service.watch.refused(503, told, "connections")
             self.abort()
 
-    def _newest(self) -> bool:
-        return next(reversed(self._connections)) is self
-
-    def _take_from_slow(self, size: int) -> bool:
-        """Give up the largest body that is not whole, if it has more than this request needs."""
-        slow = [one for one in self._connections if one.state is State.BODY and one is not self]
-        largest = max(slow, key=lambda one: one.share.charged, default=None)
-        if largest is None or largest.share.charged <= self.share.charged + size:
-            return False
-        largest.no_room("request")
-        return True
+    def give_way(self) -> None:
+        """End, since there is no room for what this keeps, or another needs it."""
+        told = "others fill the memory: try again later"
+        self.refuse(HttpRefused(503, told, limit="memory_bytes"))
 
     # Requests
 
@@ -235,7 +155,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             return
         message, payload = messages[0]
         if not isinstance(message, RawRequestMessage):
-            self.refuse(_unreadable(message.exc))
+            self.refuse(unreadable(message.exc))
             return
         self._head_bytes, self._last_bytes, self._payload = 0, b"", payload
         self._on_request(message, data, end, came + end)
@@ -256,7 +176,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         else:
             self._whole()
             self.lasts = self.lasts and rest == block.body_length
-        if self.state is State.BODY and block.waits and not rest:
+        if self.read_state is ReadState.BODY and block.waits and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _half_head(self, data: bytes) -> None:
@@ -268,7 +188,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         messages = self._handler._messages  # noqa: SLF001  as in `_on_head`
         if messages:
             message = messages[0][0]
-            self.refuse(_unreadable(getattr(message, "exc", None)))
+            self.refuse(unreadable(getattr(message, "exc", None)))
         else:
             self._charge(len(data))
 
@@ -276,9 +196,9 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         """Take a request whose head is whole; False if it was refused."""
         service = self._service
         limits = service.limits()
-        refused = block.refused or _not_spoken(message, block)
+        refused = block.refused or not_spoken(message, block)
         if refused is None and block.body_length > limits.request_body_bytes:
-            refused = _too_long(limits.request_body_bytes)
+            refused = too_long(limits.request_body_bytes)
         if refused is None and service.active >= limits.concurrent_requests:
             told = f"{service.active} requests are under way, which is the limit"
             refused = HttpRefused(503, told, limit="concurrent_requests")
@@ -287,7 +207,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             return False
         if not self._charge(REQUEST_BYTES + 3 * size):
             return False
-        self.state = State.BODY
+        self.read_state = ReadState.BODY
         self.deadline = self._loop.time() + service.timeouts.body
         self._begun_at = time.perf_counter()
         service.active += 1
@@ -300,7 +220,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         if left is not None:
             if len(data) >= left:
                 behind, data = len(data) > left, data[:left]
-                self.state, self.deadline = State.REPLY, math.inf
+                self.read_state, self.deadline = ReadState.REPLY, math.inf
                 if behind:
                     self.lasts = False
             self._left = left - len(data)
@@ -317,9 +237,9 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         payload, limits = self._payload, self._service.limits()
         messages = self._handler._messages  # noqa: SLF001  as in `_on_head`
         if messages and not isinstance(messages[-1][0], RawRequestMessage):
-            self.refuse(_unreadable(messages[-1][0].exc))
+            self.refuse(unreadable(messages[-1][0].exc))
         elif payload.total_bytes > limits.request_body_bytes:
-            self.refuse(_too_long(limits.request_body_bytes))
+            self.refuse(too_long(limits.request_body_bytes))
         elif payload.is_eof():
             self._whole()
         elif payload.total_bytes != self._grown:
@@ -332,7 +252,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _whole(self) -> None:
         """The request is whole: whatever was read behind it is dropped, and is the last."""
-        self.state, self.deadline = State.REPLY, math.inf
+        self.read_state, self.deadline = ReadState.REPLY, math.inf
         messages = self._handler._messages  # noqa: SLF001  as in `_on_head`
         own = 1 if messages and messages[0][1] is self._payload else 0
         while len(messages) > own:
@@ -348,13 +268,15 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         if payload.is_eof():
             body = payload.read_nowait() if payload is not EMPTY_PAYLOAD else b""
         else:
-            pieces, most = Pieces(), self._service.limits().request_body_bytes
+            pieces, most = BodyPieces(), self._service.limits().request_body_bytes
             while piece := await payload.readany():
                 if pieces.add(piece) > most:
-                    self.refuse(_too_long(most))
+                    self.refuse(too_long(most))
                     raise ConnectionAbortedError
             body = pieces.join()
-            if self.state is State.BODY:  # aiohttp had been paused before the end of the chunks
+            if (
+                self.read_state is ReadState.BODY
+            ):  # aiohttp had been paused before the end of the chunks
                 self._whole()
         self.share.subtract(self._unread)
         self._unread = 0
@@ -375,16 +297,12 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             told = "the request needs more memory than there is for all"
             self.refuse(HttpRefused(413, told, limit="memory_bytes"))
         except NoRoom:
-            if self._take_from_slow(size):
+            if self._connections.make_way(self, self.share.charged + size):
                 return self._charge(size)
-            self.no_room("request")
+            self.give_way()
         else:
             return True
         return False
-
-    def no_room(self, what: str) -> None:
-        told = f"others fill the memory, so there is none for this {what}: try again later"
-        self.refuse(HttpRefused(503, told, limit="memory_bytes"))
 
     # Replies
 
@@ -395,7 +313,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def end_with(self, status: int, reason: str) -> None:
         """Answer with words of ours, as the last reply."""
-        if self.state is State.CLOSING:
+        if self.read_state is ReadState.CLOSING:
             return
         self.write(self._service.heads.refusal(status, reason))
         self.close()
@@ -404,15 +322,15 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
     def answered(self) -> None:
         """The reply is written: the next request may come."""
         self._forget()
-        if self.lasts and self.state is State.REPLY:
-            self.state = State.HEAD
+        if self.lasts and self.read_state is ReadState.REPLY:
+            self.read_state = ReadState.HEAD
             self.deadline = self._loop.time() + self._service.timeouts.idle
 
     def time_out(self) -> None:
         """The client is late."""
-        if self.state is State.CLOSING:
+        if self.read_state is ReadState.CLOSING:
             self.abort()
-        elif self.state is State.BODY:
+        elif self.read_state is ReadState.BODY:
             told = f"the body did not come within {self._service.timeouts.body:g} s"
             self.refuse(HttpRefused(408, told))
         elif self._head_bytes:
@@ -437,7 +355,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _give_up(self) -> None:
         """The client has gone: so shall whoever works for it."""
-        self.state, self.deadline = State.CLOSING, math.inf
+        self.read_state, self.deadline = ReadState.CLOSING, math.inf
         self._end_handler()
 
     def _end_handler(self) -> None:
@@ -453,9 +371,9 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def close(self) -> None:
         """Say that this was all, and hear no more, until the client ends too."""
-        if self.state is State.CLOSING:
+        if self.read_state is ReadState.CLOSING:
             return
-        self.state = State.CLOSING
+        self.read_state = ReadState.CLOSING
         self._forget()
         transport = self._transport
         if transport is not None and not transport.is_closing():
@@ -465,13 +383,13 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
                 transport.write_eof()
 
     def abort(self) -> None:
-        self._connections.pop(self, None)
+        self._connections.discard(self)
         self._give_up()
         if self._transport is not None:
             self._transport.abort()
 
     def is_closing(self) -> bool:
-        return self.state is State.CLOSING
+        return self.read_state is ReadState.CLOSING
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default if self._transport is None else self._transport.get_extra_info(name, default)
@@ -486,39 +404,3 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             self._paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
-
-
-def _not_spoken(message: RawRequestMessage, block: Block) -> HttpRefused | None:
-    if message.method == "CONNECT":
-        return HttpRefused(400, "`CONNECT`: only HTTP/1.1 is spoken here")
-    if message.version == (1, 1):
-        return None
-    if message.version != (1, 0):
-        return HttpRefused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
-    if block.chunked:
-        return HttpRefused(400, "`Transfer-Encoding` is not of HTTP/1.0")
-    return None
-
-
-def _unreadable(error: BaseException | None) -> HttpRefused:
-    """What aiohttp's parser found wrong, without anything that the client sent."""
-    said = str(getattr(error, "message", ""))
-    if isinstance(error, LineTooLong) or said == _TOO_MANY:
-        told = f"the head has more than {MOST_HEADERS} headers"
-        if isinstance(error, LineTooLong):
-            told = "a line of the request's head is too long"
-        return HttpRefused(HEADERS_TOO_LARGE, told, limit="header_block_bytes")
-    kinds: tuple[tuple[type[Exception], str], ...] = (
-        (BadHttpMethod, "its method is none of HTTP's"),
-        (InvalidURLError, "its target is no URL"),
-        (BadStatusLine, "its first line cannot be read"),
-    )
-    for kind, told in kinds:
-        if isinstance(error, kind):
-            return HttpRefused(400, f"the request is not HTTP: {told}")
-    reason, quoted, _ = said.partition(":\n\n")  # llhttp's own words come before what it quotes
-    return HttpRefused(400, f"the request is not HTTP: {reason[:100] if quoted else 'a header'}")
-
-
-def _too_long(most: int) -> HttpRefused:
-    return HttpRefused(413, f"the body has more than {most} bytes", limit="request_body_bytes")

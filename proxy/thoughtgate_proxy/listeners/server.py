@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from logging import Logger, NullHandler
 from typing import Any
 
@@ -17,11 +17,12 @@ from aiohttp.web_server import Server  # `aiohttp.web` takes 1.3 MB more
 from thoughtgate_proxy.core.protocol.http import (
     HttpReply,
     HttpRequest,
-    ReplyCut,
-    first,
 )
 from thoughtgate_proxy.listeners.attention import FEW
-from thoughtgate_proxy.listeners.metered import Metered, State
+from thoughtgate_proxy.listeners.connection_types import ReadState
+from thoughtgate_proxy.listeners.connections import OpenConnections
+from thoughtgate_proxy.listeners.metered import Metered
+from thoughtgate_proxy.listeners.prepared import ParsedRequest, PreparedResponse
 from thoughtgate_proxy.listeners.service import READ_BYTES, Service
 from thoughtgate_proxy.runtime import heap
 
@@ -36,123 +37,6 @@ _FAILED = "ThoughtGate failed and let nothing pass"
 
 class ParserTooLax(RuntimeError):
     """aiohttp has only its parser in pure Python, which lets pass what llhttp refuses."""
-
-
-class _Done:
-    """What is awaited where there is nothing to wait for."""
-
-    def __await__(self) -> Iterator[None]:
-        return iter(())
-
-
-_DONE = _Done()
-
-
-class _Request:
-    """A request as aiohttp's handler wants it, and no more."""
-
-    __slots__ = ("_task", "connection", "message")
-
-    def __init__(self, message: RawRequestMessage, connection: Metered) -> None:
-        self.message, self.connection = message, connection
-        self._task: object = None
-
-    def _cancel(self, exc: BaseException) -> None:
-        """The client has gone: whoever answers is cancelled, which is enough."""
-
-    def _finish(self) -> None:
-        """Nothing is kept for after the reply."""
-
-
-class _Response:
-    """A reply as aiohttp's handler wants it, written to the client in one piece if it can be."""
-
-    __slots__ = ("_bare", "_chunks", "_connection", "_head", "_reply", "_service", "keep_alive")
-    # aiohttp looks whether it was raised.
-    __http_exception__ = False
-
-    def __init__(self, service: Service, request: _Request, reply: HttpReply) -> None:
-        self._service, self._connection, self._reply = service, request.connection, reply
-        self.keep_alive = True
-        """Whether the connection may be used again."""
-        connection, message, body = request.connection, request.message, reply.body
-        self._chunks = False
-        self._bare = message.method == "HEAD"
-        if service.closing:
-            connection.lasts = False
-        if isinstance(body, bytes):
-            self._head = service.heads.whole(
-                reply.status, reply.headers, body, last=not connection.lasts
-            )
-            return
-        length = first(reply.headers, "content-length")
-        self._chunks = length is None and message.version == (1, 1)
-        if length is None and not self._chunks:
-            connection.lasts = False
-        self._head = service.heads.streamed(
-            reply.status, reply.headers, length, chunks=self._chunks, last=not connection.lasts
-        )
-
-    def prepare(self, _: object) -> Any:
-        """Nothing is written before all is known."""
-        return _DONE
-
-    def write_eof(self) -> Any:
-        """Write the reply. What it gives to await raises `ConnectionError` if it was cut short."""
-        connection, reply = self._connection, self._reply
-        if connection.is_closing():
-            reply.close()
-            return _DONE
-        body = reply.body
-        if not isinstance(body, bytes):
-            return self._stream(body)
-        connection.write(self._head if self._bare else self._head + body)
-        reply.close()
-        return self._written() if connection.writable is not None else self._answered()
-
-    def _answered(self) -> _Done:
-        connection, service = self._connection, self._service
-        connection.answered()
-        self.keep_alive = connection.lasts
-        if service.active < FEW and self.keep_alive:
-            service.to_requests.expect()
-        return _DONE
-
-    async def _written(self) -> None:
-        await _drained(self._connection)
-        self._answered()
-
-    async def _stream(self, body: AsyncIterator[bytes]) -> None:
-        connection, watch, chunks = self._connection, self._service.watch, self._chunks
-        try:
-            connection.write(self._head)
-            async for piece in body:
-                if piece:
-                    connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunks else piece)
-                if connection.writable is not None:
-                    await _drained(connection)
-            if chunks:
-                connection.write(b"0\r\n\r\n")
-        except ReplyCut as error:
-            watch.cut(str(error))
-            connection.abort()  # the client must not take what it has for the whole
-            raise ConnectionAbortedError from None
-        except Exception as error:  # noqa: BLE001  whatever we got wrong, likewise
-            if not isinstance(error, ConnectionError):
-                watch.broken(error)
-            connection.abort()
-            raise ConnectionAbortedError from None
-        finally:
-            self._reply.close()
-        self._answered()
-
-
-async def _drained(connection: Metered) -> None:
-    """Wait until the client has taken most of what was written. Raises `ConnectionError`."""
-    if connection.writable is not None:
-        await connection.writable
-    if connection.is_closing():
-        raise ConnectionResetError
 
 
 class _Handler(RequestHandler):
@@ -216,7 +100,7 @@ class _Server(Server):
         # Not aiohttp's, which leaves all settings out if one of them is misspelt.
         return _Handler(self._service, self, loop=self._loop, **self._kwargs)
 
-    async def _answer(self, request: _Request) -> _Response:
+    async def _answer(self, request: ParsedRequest) -> PreparedResponse:
         service, connection, message = self._service, request.connection, request.message
         body = await connection.body()
         target = message.path
@@ -240,7 +124,7 @@ class _Server(Server):
         else:
             reply = answer
         try:
-            return _Response(service, request, reply)
+            return PreparedResponse(service, request, reply)
         except BaseException:
             reply.close()
             raise
@@ -256,10 +140,10 @@ def _close_unread(answer: object) -> None:
 
 def _request(
     message: RawRequestMessage, _: StreamReader, handler: _Handler, *__: object
-) -> _Request:
+) -> ParsedRequest:
     connection = handler.connection
     assert connection is not None  # noqa: S101  a message came over it
-    return _Request(message, connection)
+    return ParsedRequest(message, connection)
 
 
 class HttpServer:
@@ -270,7 +154,7 @@ class HttpServer:
         if HttpRequestParser is PurePythonParser:
             raise ParserTooLax("aiohttp's C extensions are missing; its Python parser is too lax")
         self._service, self._server = service, _Server(service)
-        self._connections: dict[Metered, None] = {}
+        self._connections = OpenConnections()
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
         self._high = 0  # the most that was charged since the heap was trimmed
@@ -309,13 +193,13 @@ class HttpServer:
         self._service.closing = True
         end = self._loop.time() + seconds
         for connection in [one for one in self._connections if not one.busy]:
-            connection.abort() if connection.state is State.CLOSING else connection.close()
+            connection.abort() if connection.read_state is ReadState.CLOSING else connection.close()
         # ASYNC110: a short look at the end of the process, where an event would need to be kept up.
         while (  # noqa: ASYNC110
             any(connection.busy for connection in self._connections) and self._loop.time() < end
         ):
             await asyncio.sleep(_LOOK_SECONDS)
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.abort()
         if self._sweeping is not None:
             self._sweeping.cancel()

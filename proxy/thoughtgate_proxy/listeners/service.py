@@ -19,7 +19,7 @@ Handle = Callable[[HttpRequest], HttpReply | Awaitable[HttpReply]]
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
+class ClientTimeouts:
     """How long a client may take, in seconds."""
 
     idle: float = 75.0
@@ -71,7 +71,7 @@ class Service:
         limits: Callable[[], Limits],
         watch: Watch,
         budget: Budget,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: ClientTimeouts = ClientTimeouts(),
     ) -> None:
         """`limits` gives those of the configuration in force; all peers share `budget`."""
         self.handle, self.limits, self.watch, self.budget = handle, limits, watch, budget

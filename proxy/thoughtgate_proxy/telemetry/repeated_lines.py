@@ -9,7 +9,7 @@ from thoughtgate_proxy.telemetry.log import Level, Log
 # At most so many different ones a second; who makes up new ones gets one line for all others.
 _MOST = 64
 _SECONDS = 1.0
-# In a line of 2 KiB there is room for so many characters, each written as `\u0000` at worst; and for
+# In a line of 2 KiB there is room for so many characters, each written as `\u0000`; and for
 # so many of ASCII that are printed, each with a backslash before it at worst.
 _LONGEST, _LONGEST_PLAIN = 200, 600
 
