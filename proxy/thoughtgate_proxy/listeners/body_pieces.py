@@ -1,5 +1,7 @@
 """A body while it comes."""
 
+from aiohttp.streams import StreamReader
+
 from thoughtgate_proxy.listeners.service import READ_BYTES
 
 
@@ -29,3 +31,12 @@ class BodyPieces:
         """The whole; nothing is kept."""
         blocks, self._blocks = self._blocks, []
         return b"".join([*blocks, bytes(self._last)])
+
+
+async def read_whole(payload: StreamReader, most: int) -> bytes | None:
+    """The whole body, which is still coming; None if it has more than `most` bytes."""
+    pieces = BodyPieces()
+    while piece := await payload.readany():
+        if pieces.add(piece) > most:
+            return None
+    return pieces.join()

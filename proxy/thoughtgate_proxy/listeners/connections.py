@@ -36,13 +36,13 @@ class OpenConnections:
             return
         ends = [one for one in self._open if one.read_state is ReadState.CLOSING]
         if len(self._open) - len(ends) > most:
-            found = (
-                one for one in self._open if one.read_state in (ReadState.HEAD, ReadState.BODY)
-            )
-            goes = min(
-                found,
-                key=lambda one: (one is newest, one.read_state is ReadState.BODY, one.deadline),
-            )
+            states = (ReadState.HEAD, ReadState.BODY)
+            found = [one for one in self._open if one.read_state in states]
+
+            def rank(one: Metered) -> tuple[bool, int, float]:
+                return one is newest, states.index(one.read_state), one.deadline
+
+            goes = min(found, key=rank)
             goes.evict(newest=goes is newest)
         if len(ends) > most:
             ends[0].abort()

@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 
 from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol.http import HttpRefused
-from thoughtgate_proxy.listeners.body_pieces import BodyPieces
+from thoughtgate_proxy.listeners.body_pieces import read_whole
 from thoughtgate_proxy.listeners.connection_types import Connections, Queue, ReadState
 from thoughtgate_proxy.listeners.refusals import not_spoken, too_long, unreadable
 from thoughtgate_proxy.listeners.request_head import HEADERS_TOO_LARGE, Block
@@ -95,10 +95,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
 
     def pause_writing(self) -> None:
         self.writable = self._loop.create_future()
-        transport = self._transport
-        if transport is None:
-            return
-        size = transport.get_write_buffer_size()
+        size = self._transport.get_write_buffer_size() if self._transport is not None else 0
         try:
             self.share.add(size)
             self._unwritten = size
@@ -187,8 +184,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         self._handler.data_received(data)
         messages = self._handler._messages  # noqa: SLF001  as in `_on_head`
         if messages:
-            message = messages[0][0]
-            self.refuse(unreadable(getattr(message, "exc", None)))
+            self.refuse(unreadable(getattr(messages[0][0], "exc", None)))
         else:
             self._charge(len(data))
 
@@ -268,15 +264,13 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         if payload.is_eof():
             body = payload.read_nowait() if payload is not EMPTY_PAYLOAD else b""
         else:
-            pieces, most = BodyPieces(), self._service.limits().request_body_bytes
-            while piece := await payload.readany():
-                if pieces.add(piece) > most:
-                    self.refuse(too_long(most))
-                    raise ConnectionAbortedError
-            body = pieces.join()
-            if (
-                self.read_state is ReadState.BODY
-            ):  # aiohttp had been paused before the end of the chunks
+            most = self._service.limits().request_body_bytes
+            whole = await read_whole(payload, most)
+            if whole is None:
+                self.refuse(too_long(most))
+                raise ConnectionAbortedError
+            body = whole
+            if self.read_state is ReadState.BODY:  # aiohttp was paused before the last chunk
                 self._whole()
         self.share.subtract(self._unread)
         self._unread = 0
