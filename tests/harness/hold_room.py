@@ -1,4 +1,4 @@
-"""The whole way of a held call: a client on a socket, the gate, the desk, and a server behind."""
+"""A held call from end to end: a client on a socket, the gateway, approvals, a server behind."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ class Quiet:
 
 
 class Room(World):
-    """A desk, and the gate around it, in this process."""
+    """An approval service, and the gateway around it, in this process."""
 
     server: FakeMcpServer
     """What stands behind the gate, in `room`."""
@@ -92,7 +92,9 @@ class Room(World):
 
     def _waiting(self) -> HoldService:
         who = from_words(AGENT, "agents", "pod")
-        return HoldService(self.desk, self.record, who, lambda: os.urandom(8).hex(), self.clock.now)
+        return HoldService(
+            self.service, self.record, who, lambda: os.urandom(8).hex(), self.clock.now
+        )
 
     def reload(self, **config: Any) -> None:
         """Put another configuration in force."""
@@ -108,11 +110,11 @@ class Room(World):
         """Stop; nothing may be left under way."""
         for server in self.servers:
             server.close()
-        self.desk.close()
+        self.service.close()
         for upstream in self.pipeline.in_force.upstreams.values():
             upstream.stop()
         await self.listener.shutdown(1.0)
-        await self.desk.finished()
+        await self.service.finished()
         self.close()
 
     async def pass_by(self, seconds: float) -> None:

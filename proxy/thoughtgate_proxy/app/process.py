@@ -13,10 +13,11 @@ from typing import Any
 
 import uvloop
 
-from thoughtgate_proxy.app.approvals import Approving
-from thoughtgate_proxy.approvals.channels.page import tokens
+from thoughtgate_proxy.app.approvals import Approvals
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
+from thoughtgate_proxy.approvals.channels.channel import ChannelSettings, ChannelType
 from thoughtgate_proxy.core.config import ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter, Limits
+from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.identity import Identity, IdentityRefused
@@ -49,17 +50,24 @@ _ADMIN_BYTES = 1 << 16
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
-def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> int:
+def run(
+    config_path: Path,
+    identity: str | None,
+    environ: Mapping[str, str],
+    channels: Mapping[str, ChannelType] = CHANNELS,
+) -> int:
     """Serve until SIGTERM or SIGINT. Gives the exit code: 0, or 1 if nothing could be started.
 
-    `identity` is `team/app` where there is no pod to ask.
+    `identity` is `team/app` where there is no pod to ask; `channels` are those that workflows may
+    ask.
     """
     try:
         settings = read_settings(environ)
         who = pod_identity.establish(settings, identity)
         read_at = time.time()
-        loaded = config_loader.load(config_path, environ)
-        return uvloop.run(_Process(config_path, environ, settings, who, loaded, read_at).serve())
+        loaded = config_loader.load(config_path, environ, channels)
+        process = _Process(config_path, environ, settings, who, channels, loaded, read_at)
+        return uvloop.run(process.serve())
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
     except IdentityRefused as refused:
@@ -86,15 +94,16 @@ class _Process:
         environ: Mapping[str, str],
         settings: Settings,
         who: Identity,
+        channels: Mapping[str, ChannelType],
         loaded: Loaded,
         read_at: float,
     ) -> None:
         self._path, self._environ, self._settings = path, environ, settings
-        self._who, self._loaded, self._read_at = who, loaded, read_at
+        self._who, self._channels = who, channels
+        self._loaded, self._read_at = loaded, read_at
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
-        self._tokens = tokens.place(environ)
-        self._page = ApprovalsPage(self._tokens, settings.inbound_port, who, self._log)
+        self._page = ApprovalsPage(settings.inbound_port, who, self._log)
         self._listening = False
         self._active = 0
         self._last_request = 0.0
@@ -105,28 +114,30 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        in_force = self._build(self._loaded)
         self._record = Record(self._log, self._metrics, self._who)
-        self._pipeline = Gateway(
-            in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
-        )
-        self._approving = Approving(
+        self._approvals = Approvals(
             self._settings,
-            self._environ,
+            self._channels,
+            ChannelSettings.of(self._environ),
             self._record,
             self._who,
             lambda: self._pipeline.in_force.gate,
             self._page,
         )
-        self._reloader = ConfigWatcher(
-            self._path, self._environ, self._loaded, self._take, self._log, self._read_at
+        in_force = self._build(self._loaded)
+        self._pipeline = Gateway(
+            in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
         )
+        self._reloader = ConfigWatcher(
+            self._path, self._environ, self._loaded, self._take, self._log, self._read_at,
+            self._channels,
+        )  # fmt: skip
         self._mark(self._loaded)
         ports: dict[str, Any] = {}
-        if any(flow.adapter is Adapter.PAGE for flow in self._loaded.config.approval.values()):
+        if self._approvals.needs_page(self._loaded.config):
             ports["page_port"] = self._page.open()
         self._approve()
-        await self._approving.started()
+        await self._approvals.started()
         limits = self._loaded.config.limits
         proxy = Service(
             self._pipeline.handle,
@@ -147,7 +158,7 @@ class _Process:
         self._announce(
             {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0]), **ports}
         )
-        self._approving.ready()
+        self._approvals.ready()
         watching = asyncio.create_task(self._reloader.watch())
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")
@@ -159,11 +170,11 @@ class _Process:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        self._approving.close()  # whoever is held hears that the same call joins its request
+        self._approvals.close()  # whoever is held hears that the same call joins its request
         for upstream in self._pipeline.in_force.upstreams.values():
             upstream.stop()  # what is still under way ends in words
         await server.shutdown(1.0)
-        await self._approving.finished()
+        await self._approvals.finished()
         self._log.event("stopped")
         for listening in admin_servers:
             listening.close()
@@ -202,7 +213,7 @@ class _Process:
         while time.monotonic() - begun < most:
             quiet = time.monotonic() - self._last_request
             # Whoever is held for a human asks for nothing now, and can come back.
-            if self._active <= self._approving.held and quiet >= _QUIET_SECONDS:
+            if self._active <= self._approvals.held and quiet >= _QUIET_SECONDS:
                 return
             await asyncio.sleep(0.05)
 
@@ -223,9 +234,8 @@ class _Process:
             except TrustMissing as error:
                 place += ".ca_file" if source.ca_file else ".url"
                 mistakes.append(Mistake(str(self._path), None, place, str(error)))
-        if self._page.approvers is None:
-            wrong = tokens.mistakes(config.approval, self._tokens)
-            mistakes += (Mistake(str(self._path), None, *told) for told in wrong)
+        report = self._approvals.check(config)
+        mistakes += (Mistake(str(self._path), None, *each) for each in report.mistakes)
         if mistakes:
             raise ConfigRefused(mistakes)
         return ActiveConfig(PolicyEngine(config, loaded.digest, policies), upstreams)
@@ -245,17 +255,15 @@ class _Process:
 
     def _approve(self) -> None:
         """Let approvals go by the configuration in force."""
-        self._approving.reloaded()
-        self._pipeline.waiting = self._approving.waiting
+        self._approvals.reloaded()
+        self._pipeline.waiting = self._approvals.holds
 
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest
         for warning in loaded.warnings:
             self._log.event("configuration warning", Level.WARNING, warning=str(warning))
-        reading = tokens.read(self._tokens)
-        names = frozenset(approver.name for approver in reading.approvers)
-        for place, told in tokens.without_token(loaded.config.approval, names):
-            self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {told}")
+        for place, line in self._approvals.check(loaded.config).warnings:
+            self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {line}")
 
     def _announce(self, ports: dict[str, Any]) -> None:
         if self._who.from_pod_name:
@@ -283,7 +291,7 @@ class _Process:
             "config": gate.digest,
             # Told, but no reason to be unready: one server's outage must not take down its agents.
             "upstreams": {s.id: seen.get(s.id, "not asked") for s in gate.config.enabled_sources},
-            "approvals": self._approving.state,
+            "approvals": self._approvals.state,
         }
         if refused:
             details["refused_config"] = refused

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
-from thoughtgate_proxy.approvals.dispatcher import DispatchOutcome
-from thoughtgate_proxy.approvals.service import ApprovalService, Attendance, Closed
+from thoughtgate_proxy.approvals.dispatcher import Closed, DispatchOutcome
+from thoughtgate_proxy.approvals.service import ApprovalService, Attendance
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol import headers
@@ -182,7 +182,7 @@ class HeldStream:
         carrier = self._carrier = self._carriers(approval)
         send = partial(self._shared.send, approval.id, carrier)
         sending = asyncio.ensure_future(
-            self._desk.dispatch(approval.id, self._waiter.credential, send)
+            self._desk.dispatcher.dispatch(approval.id, self._waiter.credential, send)
         )
         said = server_messages.said(
             sending,

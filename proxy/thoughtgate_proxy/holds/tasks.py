@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from thoughtgate_proxy.approvals.service import ApprovalService, Closed, OtherCaller
+from thoughtgate_proxy.approvals.dispatcher import Closed, OtherCaller
+from thoughtgate_proxy.approvals.service import ApprovalService
 from thoughtgate_proxy.core.approval import KEPT_SECONDS, Approval, NoSuchTransition, State
 from thoughtgate_proxy.core.protocol import message
 from thoughtgate_proxy.core.protocol.http import HttpReply
@@ -150,7 +151,9 @@ class TaskService:
         """Let a poll carry the call; it does not wait long for the server."""
         carrier = self._carrier(arrival, approval)
         send = partial(self._shared.send, approval.id, carrier)
-        sending = asyncio.ensure_future(self._desk.dispatch(approval.id, arrival.credential, send))
+        sending = asyncio.ensure_future(
+            self._desk.dispatcher.dispatch(approval.id, arrival.credential, send)
+        )
         try:
             await asyncio.wait({sending}, timeout=_CARRYING_SECONDS)
             if sending.done():
