@@ -18,7 +18,8 @@ from thoughtgate_proxy.approvals.channels.channel import (
     check_channels,
 )
 from thoughtgate_proxy.cli import approvals, explain
-from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.mistakes import ConfigNotKnown, ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Config
 from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 from thoughtgate_proxy.runtime.config_loader import Loaded, load, load_text
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL, read
 from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
-from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
 
 GOOD = MINIMAL.decode()

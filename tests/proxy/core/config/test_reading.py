@@ -8,11 +8,11 @@ from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.core.config.expand import NotExpandedError, expand
 from thoughtgate_proxy.core.config.scalars import (
+    READERS,
     UnreadableError,
     duration,
     glob,
     header_name,
-    identifier,
     rate,
     url,
     written_duration,
@@ -249,7 +249,7 @@ def test_a_header_that_the_proxy_itself_answers_for_is_refused(name: str) -> Non
 @pytest.mark.parametrize("text", ["_a", ".well-known", "", "a/b", "a" * 64, "ä", "a\n"])
 def test_an_id_that_could_be_mistaken_in_a_path_is_refused(text: str) -> None:
     with pytest.raises(UnreadableError):
-        identifier(text)
+        READERS["id"].read(text)
 
 
 @pytest.mark.parametrize(

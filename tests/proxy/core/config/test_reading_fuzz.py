@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.proxy.core.config.test_reading import CONFIGS
 from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
-from thoughtgate_proxy.core.config import ConfigRefused
 from thoughtgate_proxy.core.config.cedar import CedarText, load_policies
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
 
 EVERYTHING = (CONFIGS / "everything.yaml").read_text()
