@@ -12,8 +12,7 @@ from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
 from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.policy.decision import Decision, Gate
-from thoughtgate_proxy.core.policy.decision import Outcome as Decided
+from thoughtgate_proxy.core.policy.decision import Decision, Denial
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol import message
@@ -57,14 +56,6 @@ class DispatchOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
-    """Why an approval does not count under the configuration in force."""
-
-    ending: Ending
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Clearance:
     """What the gates say of a held call now: it may go to `source` once it is approved."""
 
@@ -86,22 +77,7 @@ def reconsidered(approval: Approval, engine: PolicyEngine, now: float) -> Cleara
     if not isinstance(read, Request):
         return Denial(Ending.RULED_OUT, "it is no request")
     decisions = engine.judge(source, read, now, again=True)
-    for decision in decisions:
-        if decision.goes_on:
-            continue
-        if decision.outcome is not Decided.HOLD:
-            frozen = decision.gate is Gate.FREEZE
-            return Denial(Ending.FROZEN if frozen else Ending.RULED_OUT, decision.reason)
-        name = approval.asked.workflow
-        workflow = engine.config.approval.get(name)
-        if decision.workflow != name or workflow is None:
-            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` decides on it no more")
-        if workflow.adapter != approval.asked.adapter:
-            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` now asks elsewhere")
-        if approval.state is State.APPROVED and len(approval.approvers) < workflow.required:
-            reason = f"the workflow `{name}` now requires {workflow.required} approvers"
-            return Denial(Ending.RECONFIGURED, reason)
-    return Clearance(source, decisions)
+    return engine.withdrawal(approval, decisions) or Clearance(source, decisions)
 
 
 class Closed(Exception):

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from thoughtgate_proxy.approvals.background import BackgroundTasks
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.dispatcher import Denial, reconsidered
+from thoughtgate_proxy.approvals.dispatcher import reconsidered
 from thoughtgate_proxy.approvals.notifier import Notifier
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.core.approval import Ending, State, Transition
+from thoughtgate_proxy.core.policy.decision import Denial
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 
 _DISK_AGAIN_SECONDS = 5.0
