@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.harness.policy import AGENT, CONFIGS
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.cli.main import main
 from thoughtgate_proxy.runtime.config_loader import load_text
 
@@ -301,7 +302,7 @@ def test_machines_get_the_same_as_json(said: Any) -> None:
     text = REFERENCE.read_text()
     code, lines = said(text, "tools/call", "admin_x", "--json")
     told = json.loads("\n".join(lines))
-    digest = load_text(text.encode(), "c", CONFIGS, {}).digest
+    digest = load_text(text.encode(), "c", CONFIGS, {}, CHANNELS).digest
     assert code == 3
     assert told["gates"][1] == {
         "gate": "rules",

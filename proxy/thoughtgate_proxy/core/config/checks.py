@@ -19,13 +19,15 @@ from thoughtgate_proxy.core.config.values import (
     Rule,
     Source,
 )
-from thoughtgate_proxy.core.config.workflows import check_workflow
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes, check_workflow
 
 _ASKING = {Action.APPROVE, Action.POLICY}
 _SECRET_WORDS = ("authorization", "cookie", "key", "token", "secret")
 
 
-def check(config: Config, environ: Mapping[str, str] | None, findings: Findings) -> None:
+def check(
+    config: Config, environ: Mapping[str, str] | None, types: WorkflowTypes, findings: Findings
+) -> None:
     """Note all mistakes and warnings about `config` as a whole."""
     _source_list(config, findings)
     for index, source in enumerate(config.sources):
@@ -37,7 +39,7 @@ def check(config: Config, environ: Mapping[str, str] | None, findings: Findings)
     _rule_sources(config, findings)
     _rules_reached(config.governance.rules, findings)
     for name, workflow in config.approval.items():
-        check_workflow(workflow, ("approval", name), findings)
+        check_workflow(workflow, types, ("approval", name), findings)
     _cedar(config, findings)
     _posture(config, findings)
 

@@ -88,13 +88,6 @@ class Kind(enum.Enum):
     __hash__ = object.__hash__
 
 
-class Adapter(enum.Enum):
-    """Where a workflow's humans decide."""
-
-    SLACK = "slack"
-    PAGE = "page"
-
-
 class OnDisconnect(enum.Enum):
     """What becomes of a pending request whose caller left."""
 
@@ -213,24 +206,28 @@ class Governance(Section, frozen=True, kw_only=True):
 
 
 class Workflow(Section, frozen=True, kw_only=True):
-    """One way of asking humans. No `approvers`: anyone whom the adapter reaches may decide."""
+    """One way of asking humans. No `approvers`: anyone whom the adapter reaches may decide.
 
-    adapter: Adapter
-    channel: Annotated[str, Meta(extra={"read": "channel"})] | None = None
+    `adapter` names the channel, which may have keys of its own: then its workflows are of a class
+    of its own, with these as fields (`workflows.WorkflowType.keys`).
+    """
+
+    adapter: str
     timeout: Annotated[float, lasting(5.0, 7 * DAY, "how long humans have to decide")] = 600.0
     valid_for: Annotated[float, lasting(1.0, DAY, "how long an approval may wait for use")] = 300.0
     hold: Annotated[float, lasting(1.0, 600.0, "how long the agent's request is held")] = 50.0
     approvers: Annotated[tuple[Name, ...], about("the only ones who may decide")] | None = None
     required: Annotated[int, Meta(ge=1, le=20, description="how many must approve")] = 1
-    mention: Annotated[
-        tuple[Annotated[str, Meta(extra={"read": "mention"})], ...],
-        Meta(extra={"one_or_many": True}, description="whom the message calls"),
-    ] = ()
     redact_fields: Annotated[
         tuple[FieldPath, ...], about("arguments that approvers do not see")
     ] = ()
     on_disconnect: OnDisconnect = OnDisconnect.KEEP
     limit: Annotated[Rate, about("so many requests for approval")] | None = None
+
+    @property
+    def where(self) -> str:
+        """Where its adapter asks, for people; the adapter's name where that says it all."""
+        return self.adapter
 
 
 class CedarSettings(Section, frozen=True, kw_only=True):
@@ -290,6 +287,10 @@ class Config(Section, frozen=True, kw_only=True):
     def enabled_sources(self) -> tuple[Source, ...]:
         """The sources that are served, in the file's order; never empty."""
         return tuple(source for source in self.sources if source.enabled)
+
+    def workflows_of(self, adapter: str) -> Mapping[str, Workflow]:
+        """The workflows that ask there, by name."""
+        return {name: one for name, one in self.approval.items() if one.adapter == adapter}
 
     @property
     def default_workflow(self) -> str | None:

@@ -133,7 +133,7 @@ class PolicyEngine:
             told = None
             if decision.workflow != name or workflow is None:
                 told = "decides on it no more"
-            elif workflow.adapter is not approval.asked.adapter:
+            elif workflow.adapter != approval.asked.adapter:
                 told = "now asks elsewhere"
             elif approval.state is not State.PENDING and (
                 len(approval.approvers) < workflow.required

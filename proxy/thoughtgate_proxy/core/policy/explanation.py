@@ -222,7 +222,6 @@ def _had_a_say(policy: str, decision: Decision) -> bool:
 
 def _asked(workflow: Workflow) -> str:
     """Who is asked, and how long."""
-    where = f" {workflow.channel}" if workflow.channel else ""
     names = workflow.approvers
     who = "anyone there" if names is None else f"{workflow.required} of {', '.join(names)}"
-    return f"{workflow.adapter.value}{where}, {who}, within {written_duration(workflow.timeout)}"
+    return f"{workflow.where}, {who}, within {written_duration(workflow.timeout)}"

@@ -6,6 +6,7 @@ import cedarpy
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.config.cedar import (
     CedarPolicies,
     CedarPolicy,
@@ -33,7 +34,9 @@ def mistakes(*texts: str, schema: str | None = None) -> list[str]:
 
 
 def test_the_reference_documents_policies_load_from_a_file_beside_the_configuration() -> None:
-    policies = load_text(ASKING + b"cedar: {policies: transfer.cedar}\n", "c", CONFIGS, {}).policies
+    policies = load_text(
+        ASKING + b"cedar: {policies: transfer.cedar}\n", "c", CONFIGS, {}, CHANNELS
+    ).policies
     assert [(policy.id, policy.line) for policy in policies.policies] == [
         ("transfer.cedar#0", 2),
         ("transfer.cedar#1", 11),
@@ -64,7 +67,9 @@ def test_the_reference_documents_policies_load_from_a_file_beside_the_configurat
 
 
 def test_files_come_in_the_order_of_their_names_and_the_inline_text_last() -> None:
-    policies = load(CONFIGS / "everything.yaml", {"TENANT": "", "FILES_KEY": "k"}).policies
+    policies = load(
+        CONFIGS / "everything.yaml", {"TENANT": "", "FILES_KEY": "k"}, CHANNELS
+    ).policies
     assert [policy.id for policy in policies.policies] == [
         "transfer.cedar#0",
         "transfer.cedar#1",
@@ -269,13 +274,13 @@ def test_a_schema_may_be_json() -> None:
 def test_an_inline_policys_mistake_has_the_line_of_the_configuration(tmp_path: Path) -> None:
     text = ASKING + b"cedar:\n  inline: |\n\n    permit(principal,\n      action resource);\n"
     with pytest.raises(ConfigRefused) as refused:
-        load_text(text, "c", tmp_path, {})
+        load_text(text, "c", tmp_path, {}, CHANNELS)
     assert str(refused.value) == "c:8:14: not Cedar: unexpected token `resource`"
 
 
 def test_an_approval_by_cedar_without_a_workflow_is_a_warning() -> None:
     text = ASKING + b"cedar: {policies: transfer.cedar}\n"
-    warnings = load_text(text, "c", CONFIGS, {}).warnings
+    warnings = load_text(text, "c", CONFIGS, {}, CHANNELS).warnings
     assert [str(warning) for warning in warnings] == [
         "c:4:8: cedar: a call that a policy lets be approved is denied: no workflow"
     ]

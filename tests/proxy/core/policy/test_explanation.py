@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.policy import AGENT, CONFIGS, body, read
 from tests.proxy.core.policy.test_engine_decisions import FILES
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.cli import explain
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy.cedar import PolicySet
@@ -35,7 +36,7 @@ def test_a_completion_is_for_a_prompt_or_a_resource() -> None:
 
 
 def test_a_batch_and_an_answer_are_not_explained() -> None:
-    loaded = load_text(REFERENCE.read_bytes(), "c", CONFIGS, {})
+    loaded = load_text(REFERENCE.read_bytes(), "c", CONFIGS, {}, CHANNELS)
     keeper = PolicyEngine(loaded.config, loaded.digest, None)
     explainer = Explainer(keeper, loaded.config.sources[0], loaded.policies, loaded.lines)
     for sent in (b"[%b]" % body("ping"), b'{"jsonrpc": "2.0", "id": 1, "result": {}}'):
@@ -60,7 +61,7 @@ def test_it_says_what_the_gate_decides(cases: dict[str, Any], case: dict[str, An
     data = (
         (CONFIGS / config).read_bytes() if isinstance(config, str) else json.dumps(config).encode()
     )
-    loaded = load_text(data, "c", CONFIGS, {})
+    loaded = load_text(data, "c", CONFIGS, {}, CHANNELS)
     who = from_words(case.get("identity", cases.get("identity", AGENT)), "agents", "my-agent-7d4f")
     policies = PolicySet(loaded.policies, who) if loaded.policies.policies else None
     keeper = PolicyEngine(loaded.config, loaded.digest, policies)
