@@ -74,7 +74,7 @@ def test_both_policies_of_the_reference_document_work_as_printed(
     ],
 )
 def test_a_policy_sees_what_the_contract_says(when: str) -> None:
-    arguments = {"n": 3, "deep": {"list": [1, "a"]}, "nothing": None, "odd key": True}
+    arguments = {"n": 3, "deep": {"list": [1, 2]}, "nothing": None, "odd key": True}
     judgement = judge(forward(when), {**arguments, "d": Decimal("15.5")})
     assert judgement == Judgement(Answer.FORWARD, ("p.cedar#0",))
 
