@@ -64,7 +64,7 @@ def test_a_call_that_no_rule_matches_meets_the_default(said: Any) -> None:
     code, lines = said(REFERENCE.read_text(), "tools/call", "get_user")
     assert code == 0
     assert (
-        lines[3] == "rules       passed     none of 3 matches, so the default: forward  (c.yaml:10)"
+        lines[3] == "rules       passed     none of 3 applies, so the default: forward  (c.yaml:10)"
     )
     assert lines[-1] == "forward: the default action (`governance.defaults.action`) forwards it"
 

@@ -19,6 +19,7 @@ from thoughtgate_proxy.core.config.values import (
     Rule,
     Source,
 )
+from thoughtgate_proxy.core.config.when import check_when
 from thoughtgate_proxy.core.config.workflows import check_workflow
 
 _ASKING = {Action.APPROVE, Action.POLICY}
@@ -34,6 +35,7 @@ def check(config: Config, environ: Mapping[str, str] | None, findings: Findings)
     _default_action(config, findings)
     for index, rule in enumerate(config.governance.rules):
         _rule_approval(rule, config, ("governance", "rules", index), findings)
+        check_when(rule, ("governance", "rules", index), findings)
     _rule_sources(config, findings)
     _rules_reached(config.governance.rules, findings)
     for name, workflow in config.approval.items():
@@ -220,7 +222,8 @@ def _rules_reached(rules: tuple[Rule, ...], findings: Findings) -> None:
                 findings.warning(place, message)
                 break
         else:
-            earlier.setdefault(rule.match, []).append(index)
+            if not rule.when and not findings.spoiled((*place, "when")):
+                earlier.setdefault(rule.match, []).append(index)
 
 
 def _cedar(config: Config, findings: Findings) -> None:

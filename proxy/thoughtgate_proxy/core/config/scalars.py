@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -63,6 +64,21 @@ def rate(text: str) -> RateLimit:
         hint = f": `{text}/h`" if re.fullmatch(r"[0-9]{1,7}", text) else ""
         raise UnreadableError(f"calls per time, such as `5/s`, `20/m`, `100/h` or `500/d`{hint}")
     return RateLimit(int(match[1]), _UNITS[match[2]])
+
+
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,63})(?:\.[0-9]{1,64})?(?:[eE][+-]?[0-9]{1,3})?"
+
+
+def number(text: str) -> Decimal:
+    """A number as JSON writes it: `1000`, `-0.5` or `1e6`. It is exact."""
+    if not re.fullmatch(_NUMBER, text):
+        raise UnreadableError("a number as JSON writes it, such as `1000`, `-0.5` or `1e6`")
+    return Decimal(text)
+
+
+def scalar(text: str) -> str:
+    """A text, a number, `true` or `false`; this is the text."""
+    return text
 
 
 # What prints; and without the blank, which may not stand first or last. The few code points more
@@ -261,4 +277,6 @@ READERS: Final = {
     "mention": ScalarReader(mention, _MENTION),
     "duration": ScalarReader(duration, f"{_ISO_8601}|{_DURATION}"),
     "rate": ScalarReader(rate, _RATE),
+    "number": ScalarReader(number, _NUMBER),
+    "scalar": ScalarReader(scalar, r"[\s\S]*"),
 }

@@ -9,9 +9,10 @@ sizes bytes. Values are valid once read; constructing one by hand (in tests) che
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 DAY = 86_400.0
 
@@ -25,6 +26,9 @@ EnvName = Annotated[str, Meta(extra={"read": "variable"})]
 FilePath = Annotated[str, Meta(extra={"read": "path"})]
 FieldPath = Annotated[str, Meta(extra={"read": "field path"})]
 Name = Annotated[str, Meta(extra={"read": "name"})]
+# A text, a Decimal or a boolean, which no type of msgspec's says.
+Scalar = Annotated[Any, Meta(extra={"read": "scalar"})]
+Number = Annotated[Decimal, Meta(extra={"read": "number"})]
 
 
 def about(description: str) -> Meta:
@@ -184,6 +188,24 @@ class Defaults(Section, frozen=True, kw_only=True):
     action: Action
 
 
+class Condition(Section, frozen=True, kw_only=True):
+    """What one argument must be; all that stands here must hold. Numbers are compared exactly.
+
+    `core.policy.conditions` says what becomes of a value that cannot be compared.
+    """
+
+    equals: Annotated[Scalar, about("is this text, number or boolean")] = None
+    one_of: Annotated[tuple[Scalar, ...], about("is one of these, all of one type")] = field(
+        name="in", default=()
+    )
+    over: Annotated[Number, about("is a number greater than this")] | None = None
+    under: Annotated[Number, about("is a number less than this")] | None = None
+    at_least: Annotated[Number, about("is a number not less than this")] | None = None
+    at_most: Annotated[Number, about("is a number not greater than this")] | None = None
+    matches: Annotated[Glob, about("is a text that the glob matches as a whole")] | None = None
+    present: Annotated[bool, about("is there (`true`), be it null, or not (`false`)")] | None = None
+
+
 class Rule(Section, frozen=True, kw_only=True):
     """One rule; the first that matches wins. No `kind` or `source` means all of them.
 
@@ -199,6 +221,9 @@ class Rule(Section, frozen=True, kw_only=True):
         None
     )
     limit: Annotated[Rate, about("so many calls, then denied with the time to wait")] | None = None
+    when: Annotated[
+        Mapping[FieldPath, Condition], about("only where all these arguments are so")
+    ] = {}
     description: Annotated[str, FOR_PEOPLE] = ""
 
 

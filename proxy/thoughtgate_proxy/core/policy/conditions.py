@@ -1,0 +1,137 @@
+"""Whether a rule's `when` holds: true, false, or undecided.
+
+A value that is missing, null or of another type than the condition's is not taken for "does not
+hold", since a server may read it as one that does: "1001" for 1001, a default for what is missing.
+The engine then lets the stricter answer stand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from thoughtgate_proxy.core.config.values import Condition
+from thoughtgate_proxy.core.policy.glob import FirstMatch
+
+_TYPES = {str: "a text", bool: "a boolean", Decimal: "a number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Whether the conditions hold; None where that cannot be told. `why` shows no value of it."""
+
+    holds: bool | None
+    why: str = ""
+
+
+_HOLDS = Settled(True)
+
+
+class Conditions:
+    """The `when` of one rule."""
+
+    def __init__(self, when: Mapping[str, Condition]) -> None:
+        self.paths = tuple(tuple(path.split(".")) for path in when)
+        self._tests = tuple(
+            _Test(keys, path, condition)
+            for keys, (path, condition) in zip(self.paths, when.items(), strict=True)
+        )
+
+    def settle(self, arguments: Mapping[str, Any]) -> Settled:
+        """All must hold: one that is false settles it, be the others undecided or not."""
+        undecided = None
+        for test in self._tests:
+            settled = test.settle(arguments)
+            if settled.holds is False:
+                return settled
+            if settled.holds is None:
+                undecided = undecided or settled
+        return undecided or _HOLDS
+
+
+class _Test:
+    """The condition on the value at one path."""
+
+    def __init__(self, keys: tuple[str, ...], path: str, condition: Condition) -> None:
+        self._keys, self._path = keys, path
+        self._present = condition.present
+        self._type, self._tests = _tests(condition)
+
+    def settle(self, arguments: Mapping[str, Any]) -> Settled:
+        value, problem = _at(self._keys, arguments)
+        if self._present is not None and self._present is not (problem is None):
+            return Settled(False, f"`{self._path}` is {'not ' if self._present else ''}there")
+        if self._type is None:
+            return _HOLDS
+        if problem is not None:
+            return Settled(None, f"`{self._path}` {problem}")
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = Decimal(value)
+        if type(value) is not self._type:
+            found = _found(value)
+            return Settled(None, f"`{self._path}` is {found}, expected {_TYPES[self._type]}")
+        for holds, said in self._tests:
+            if not holds(value):
+                return Settled(False, f"`{self._path}` {said}")
+        return _HOLDS
+
+
+def _tests(condition: Condition) -> tuple[type | None, list[tuple[Any, str]]]:
+    """The type that all of them need (None: none does), each test, and what its failure says."""
+    tests: list[tuple[Any, str]] = []
+    kind: type | None = None
+    if (wanted := condition.equals) is not None:
+        kind = type(wanted)
+        tests.append((lambda value: value == wanted, "is not what it must equal"))
+    if members := condition.one_of:
+        kind = type(members[0])
+        tests.append((lambda value: value in members, "is none of those that it may be"))
+    for name, least in (("over", condition.over), ("at_least", condition.at_least)):
+        if least is not None:
+            kind = Decimal
+            tests.append((_more(least, name == "at_least"), f"is not {_spoken(name)} {least}"))
+    for name, most in (("under", condition.under), ("at_most", condition.at_most)):
+        if most is not None:
+            kind = Decimal
+            tests.append((_less(most, name == "at_most"), f"is not {_spoken(name)} {most}"))
+    if condition.matches is not None:
+        kind, match = str, FirstMatch([(0, condition.matches)])
+        tests.append((lambda value: match(value) is not None, "does not match its glob"))
+    return kind, tests
+
+
+def _more(than: Decimal, equal: bool) -> Any:
+    return lambda value: value > than or (equal and value == than)
+
+
+def _less(than: Decimal, equal: bool) -> Any:
+    return lambda value: value < than or (equal and value == than)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _at(keys: tuple[str, ...], arguments: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """The value at a path; or why there is none."""
+    value: Any = arguments
+    for key in keys:
+        if not isinstance(value, Mapping):
+            return None, f"has {_found(value)} on the way to it"
+        if key not in value:
+            return None, "is not there"
+        value = value[key]
+    return value, None
+
+
+def _found(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case list():
+            return "a list"
+        case Mapping():
+            return "an object"
+        case Decimal():
+            return "a number"
+    return _TYPES.get(type(value), "a number")
