@@ -20,7 +20,7 @@ help:  ## list the commands
 
 setup: $(STAMP)  ## make the virtual environment from the locked requirements
 
-$(VENV)/.requirements: requirements/dev.txt requirements/build.txt
+$(VENV)/.requirements: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; set PYTHON=/path/to/it" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
@@ -28,7 +28,7 @@ $(VENV)/.requirements: requirements/dev.txt requirements/build.txt
 		{ apt-get update -q && apt-get install -y -q python3-venv; }; } || \
 		{ echo "this Python cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(INSTALL_LOCK) -r requirements/build.txt -r requirements/dev.txt
+	$(INSTALL_LOCK) -r requirements/dev.txt
 	$(PIP) check
 	@touch $@
 
@@ -101,13 +101,9 @@ screenshots: $(STAMP)  ## the pictures of the approvals page in docs/images (bes
 		apt-get install -y -q --no-install-recommends fonts-inter fonts-jetbrains-mono
 	$(BIN)/python -m tests.proxy.listeners.approvals.screenshots
 
-lock: $(STAMP)  ## resolve the locked requirements anew
-	for extra in proxy injector examples bench dev; do \
-		$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-			--no-emit-index-url --no-emit-find-links --no-emit-package thoughtgate \
-			--extra $$extra pyproject.toml -o requirements/$$extra.txt || exit; done
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links requirements/build.in -o requirements/build.txt
+# Not the modules of Go and npm below tests/: those are named by version, to be raised by hand.
+lock: $(STAMP)  ## resolve all requirements/*.txt anew, and say what changed
+	@$(BIN)/python -m requirements.lock
 
 clean:  ## remove what the commands made in this folder
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

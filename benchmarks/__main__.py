@@ -15,6 +15,7 @@ from benchmarks.growth import CURVES, Curve, Point, measure_growth
 from benchmarks.load import LoadFailed
 from benchmarks.peers import peers
 from examples.demo.processes import NotAsTold
+from requirements.environment import InstallFailedError
 
 _IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
@@ -39,7 +40,7 @@ def main() -> int:
         for curve in CURVES:
             if curve.name in options.growth:
                 _grow(curve, min(options.rounds, 3), min(options.seconds, 2))
-    except (LoadFailed, NotAsTold, subprocess.SubprocessError) as error:
+    except (LoadFailed, NotAsTold, InstallFailedError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,6 @@
 """Other gateways that can be installed: each at its best, in an environment of its own.
 
-An environment is made once in the user's cache folder, as its versions are pinned here.
+An environment is made once in the user's cache folder, from `requirements/peers-*.txt`.
 """
 
 import json
@@ -12,11 +12,12 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.contenders import PROGRAMS, Contender, Prepare
+from benchmarks.contenders import Contender, Prepare
+from requirements import environment
+from requirements.lock import pins
 
-_INSTALL_SECONDS = 900
-_FASTMCP = "fastmcp==4.1.2"
-_FORGE = "mcp-contextforge-gateway==1.0.7.post20260921"
+_FASTMCP = "peers-fastmcp"  # the locks in requirements/
+_FORGE = "peers-contextforge"
 _ADMIN = "bench@example.com"
 
 # One client for all calls: as documented, with a client a call, it is ten times slower.
@@ -37,18 +38,18 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 
 
 def peers() -> list[Contender]:
-    """All of them, installed if they are not yet. Raises `subprocess.CalledProcessError`."""
-    fastmcp, forge = _environment("fastmcp", _FASTMCP), _environment("contextforge", _FORGE)
+    """All of them, installed if they are not yet. Raises `environment.InstallFailedError`."""
+    fastmcp, forge = _environment(_FASTMCP), _environment(_FORGE)
     return [
         Contender(
-            f"FastMCP's proxy, one shared client ({_FASTMCP})",
+            f"FastMCP's proxy, one shared client ({_locked(_FASTMCP, 'fastmcp')})",
             lambda port, upstream, folder: [
                 str(fastmcp), _written(folder, "proxy.py", _FASTMCP_PROGRAM),
                 str(port), str(upstream),
             ],
         ),
         Contender(
-            f"IBM ContextForge ({_FORGE})",
+            f"IBM ContextForge ({_locked(_FORGE, 'mcp-contextforge-gateway')})",
             lambda port, _upstream, _folder: [
                 str(forge.with_name("mcpgateway")), "--host", "127.0.0.1", "--port", str(port)
             ],
@@ -63,21 +64,20 @@ def peers() -> list[Contender]:
     ]  # fmt: skip
 
 
-def _environment(name: str, requirement: str) -> Path:
-    """The interpreter of the environment that has `requirement`."""
+def _environment(lock: str) -> Path:
+    """The interpreter of the environment that has what `lock` lists."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "thoughtgate" / "peers" / f"{name}-{requirement.partition('==')[2]}"
-    python, done = folder / "bin" / "python", folder / ".installed"
+    folder = cache / "thoughtgate" / "peers" / f"{lock}-{environment.key(lock)}"
+    done = folder / ".installed"
     if not done.exists():
-        print(f"installing {requirement}, once", file=sys.stderr)
-        uv = str(PROGRAMS / "uv")
-        for command in (
-            [uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "-q", "--python", str(python), requirement, "uvloop"],
-        ):
-            subprocess.run(command, check=True, timeout=_INSTALL_SECONDS)
+        print(f"installing requirements/{lock}.txt, once", file=sys.stderr)
+        environment.make(folder, lock)
         done.touch()
-    return python
+    return environment.python_of(folder)
+
+
+def _locked(lock: str, package: str) -> str:
+    return f"{package}=={pins(environment.lock(lock).read_text())[package]}"
 
 
 def _written(folder: Path, name: str, text: str) -> str:

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from thoughtgate_injector.core import names
+from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.cli import main
 from thoughtgate_proxy.listeners import admin
-from thoughtgate_proxy.runtime import settings as settings_module
+from thoughtgate_proxy.runtime.settings import read_settings
 from thoughtgate_proxy.telemetry.log import Level
 
 
 def test_the_proxy_listens_where_the_injected_pod_expects_it() -> None:
-    settings = settings_module.read({})
+    settings = read_settings({})
     assert settings.outbound_port == names.PROXY_PORT
     assert settings.inbound_port == names.INBOUND_PORT
     assert settings.admin_port == names.ADMIN_PORT
@@ -19,16 +20,16 @@ def test_the_proxy_listens_where_the_injected_pod_expects_it() -> None:
 
 
 def test_the_proxy_reads_what_the_injector_mounts() -> None:
-    settings = settings_module.read({})
+    settings = read_settings({})
     assert settings.labels == Path(names.PODINFO_DIR) / names.LABELS_ITEM
     assert settings.state_dir == Path(names.STATE_DIR)
-    assert settings.approver_tokens == Path(names.SECRETS_DIR) / "approver-tokens"
+    assert tokens.place({}) == Path(names.SECRETS_DIR) / "approver-tokens"
     assert main.DEFAULT_CONFIG == names.CONFIG_FILE
     assert Path(names.CONFIG_FILE).parent == Path(names.CONFIG_DIR)
 
 
 def test_the_proxy_takes_the_environment_that_the_injector_writes() -> None:
-    settings = settings_module.read(
+    settings = read_settings(
         {
             names.ENV_GRACE: "17",
             names.ENV_LOG_LEVEL: "warning",
@@ -39,7 +40,7 @@ def test_the_proxy_takes_the_environment_that_the_injector_writes() -> None:
     assert settings.grace == 17
     assert settings.log_level is Level.WARNING
     assert (settings.pod, settings.namespace) == ("my-pod", "my-namespace")
-    assert settings.grace != settings_module.read({}).grace == names.DEFAULT_GRACE_SECONDS
+    assert settings.grace != read_settings({}).grace == names.DEFAULT_GRACE_SECONDS
 
 
 def test_the_log_levels_are_the_same() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.cluster import cluster, exclusive, images
 from tests.injector.promtool import PromtoolMissingError, promtool
@@ -42,14 +43,31 @@ def main() -> int:
 def _prepare() -> int:
     """Build what the tests need, or say why they will not have it."""
     try:
-        cluster.prepare(_say)
-        images.of_project(_say)
-        promtool()
-    except PromtoolMissingError as error:
-        _say(f"no promtool: {error}")
+        cluster.check_possible()
     except cluster.ClusterUnavailableError as error:
         _say(f"no cluster: {error}")  # the tests are skipped for it, or fail where CI demands one
+        return 0
+    # Images wait for the network most of the time, programs for the processor.
+    with ThreadPoolExecutor() as pool:
+        parts = [pool.submit(part) for part in (_programs, _images)]
+    for part in parts:
+        try:
+            part.result()
+        except PromtoolMissingError as error:
+            _say(f"no promtool: {error}")
+        except cluster.ClusterUnavailableError as error:
+            _say(f"no cluster: {error}")
     return 0
+
+
+def _programs() -> None:
+    cluster.prepare(_say)
+
+
+def _images() -> None:
+    images.of_project(_say)
+    images.sample(_say)
+    promtool()
 
 
 def _serve(*, with_images: bool) -> None:

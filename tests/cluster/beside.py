@@ -195,7 +195,7 @@ def main() -> int:
         lambda: kopf.ConnectionInfo(
             server=chosen.server, ca_path=chosen.authority, scheme="Bearer", token=token
         ),
-        "0.1.0",
+        "0.2.0",
         host="127.0.0.1",
         port=chosen.port,
         health_port=0,

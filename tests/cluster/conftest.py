@@ -36,13 +36,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[real.Cluster]:
 @pytest.fixture(scope="session")
 def mcp_image(cluster: real.Cluster) -> str:
     """The image of the sample MCP server and of the agent's client."""
-    files = {
-        "examples.txt": images.ROOT / "requirements" / "examples.txt",
-        "server.py": images.ROOT / "examples" / "demo" / "server.py",
-        "agent.py": HERE / "pods" / "agent.py",
-    }
-    recipe = (HERE / "pods" / "Dockerfile").read_text()
-    return cluster.load_image(images.build("thoughtgate-test-mcp", recipe, files, print))
+    return cluster.load_image(images.sample(print))
 
 
 @pytest.fixture(scope="session")

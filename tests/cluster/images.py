@@ -15,7 +15,7 @@ from tests.cluster.commands import run
 from tests.cluster.configuration import PAUSE_IMAGE
 
 ROOT = Path(__file__).parents[2]
-SUITE = "bookworm"
+SUITE = "trixie"
 # python-is-python3: the official Python images call it `python` too.
 BASE_PACKAGES = ("python3", "python3-venv", "python-is-python3", "ca-certificates")
 # What a Dockerfile of the project may copy; with a .dockerignore saying the same.
@@ -57,7 +57,7 @@ def pause(say: Say) -> Image:
 
 
 def base(say: Say) -> Image:
-    """Debian 12 with Python, for what `python:3.11-slim` is elsewhere."""
+    """Debian 13 with its Python 3.13, for what `python:3.13-slim-trixie` is elsewhere."""
     key = cache.key_of(SUITE, *BASE_PACKAGES, *_TRIMMED)
     name = f"localhost/thoughtgate-base:{key}"
 
@@ -83,11 +83,11 @@ _TRIMMED = (
 
 
 def _mirror() -> list[str]:
-    """Where this machine's apt gets the same release from; else debootstrap's own default."""
-    form = "$(CREATED_BY) $(CODENAME) $(COMPONENT) $(REPO_URI)"
+    """Where this machine's apt gets Debian from, which holds every release; else the default."""
+    form = "$(CREATED_BY) $(COMPONENT) $(REPO_URI) $(LABEL)"
     for line in run("apt-get", "indextargets", "--format", form).splitlines():
-        created_by, codename, component, uri = line.split(" ", 3)
-        if (created_by, codename, component) == ("Packages", SUITE, "main"):
+        created_by, component, uri, label = line.split(" ", 3)
+        if (created_by, component, label) == ("Packages", "main", "Debian"):
             return [uri]
     return []
 
@@ -99,6 +99,17 @@ def project(program: str, say: Say) -> Image:
     files |= {f"requirements/{file.name}": file for file in locked}
     dockerfile = (ROOT / f"Dockerfile.{program}").read_text()
     return build(f"thoughtgate-{program}", dockerfile, files, say)
+
+
+def sample(say: Say) -> Image:
+    """The sample MCP server and the agent's client."""
+    pods = Path(__file__).parent / "pods"
+    files: dict[str, str | Path] = {
+        "examples.txt": ROOT / "requirements" / "examples.txt",
+        "server.py": ROOT / "examples" / "demo" / "server.py",
+        "agent.py": pods / "agent.py",
+    }
+    return build("thoughtgate-test-mcp", (pods / "Dockerfile").read_text(), files, say)
 
 
 def of_project(say: Say) -> list[Image]:

@@ -9,7 +9,7 @@ from tests.cluster.commands import PATH, ClusterUnavailableError, CommandFailedE
 
 CNI_PLUGINS = Path("/usr/lib/cni")  # Debian's place; upstream's is /opt/cni/bin
 
-# What we call -> the Debian 12 package that brings it.
+# What we call or read -> the Debian package that brings it.
 TO_RUN = {
     "containerd": "containerd",
     "runc": "runc",
@@ -21,11 +21,16 @@ TO_RUN = {
     "mount": "mount",
     "setpriv": "util-linux",
 }
-TO_BUILD = {"buildah": "buildah", "debootstrap": "debootstrap"}
+TO_BUILD = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    # Debian 12's own at first knew no key of Debian 13; its update does.
+    "/usr/share/keyrings/debian-archive-trixie-stable.gpg": "debian-archive-keyring",
+}
 
 
 def require(programs: dict[str, str], say: Callable[[str], None]) -> None:
-    """Makes sure that each of the programs can be called."""
+    """Makes sure that each of the programs can be called, each of the files read."""
     if not _missing(programs):
         return
     if shutil.which("apt-get") is None:
@@ -47,10 +52,14 @@ def require(programs: dict[str, str], say: Callable[[str], None]) -> None:
                 f"cannot install {' '.join(packages)}: {error}"
             ) from error
     if left := _missing(programs):
-        raise ClusterUnavailableError(f"installed, yet still not callable: {', '.join(left)}")
+        raise ClusterUnavailableError(f"installed, yet still missing: {', '.join(left)}")
 
 
 def _missing(programs: dict[str, str]) -> list[str]:
-    return sorted(
-        {package for name, package in programs.items() if not shutil.which(name, path=PATH)}
-    )
+    return sorted({package for name, package in programs.items() if not _is_there(name)})
+
+
+def _is_there(name: str) -> bool:
+    if name.startswith("/"):
+        return Path(name).exists()
+    return shutil.which(name, path=PATH) is not None

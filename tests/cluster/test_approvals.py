@@ -15,7 +15,7 @@ from tests.cluster.install import install
 from tests.cluster.main_job import SIDECAR, ask, pod, server
 from tests.cluster.slack import Slack
 
-PRINTED = (ROOT / "tests" / "proxy" / "configs" / "reference.yaml").read_text()
+PRINTED = (ROOT / "tests" / "proxy" / "core" / "config" / "files" / "reference.yaml").read_text()
 AGENT = "my-agent"
 # Before any agent: its sidecar looks for Slack soon.
 pytestmark = pytest.mark.usefixtures("slack")

@@ -15,6 +15,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.rest import Rest
 from tests.injector import golden
 from tests.injector.core.test_recognise import DECOYS, OTHERS, injected, ours, volume
+from thoughtgate_injector.core import names
 from thoughtgate_injector.core.verdict import Entry
 
 Pod = dict[str, Any]
@@ -23,7 +24,7 @@ OLD = "old.example/proxy:v0.0.9"
 ALL = {
     "options.allowed": "config image native-sidecar",
     "sidecar.env": "NO_PROXY=.svc\nHTTPS_PROXY=http://p\n",
-    "sidecar.images": f"ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0\n{OLD}",
+    "sidecar.images": f"{names.SIDECAR_IMAGE}\n{OLD}",
 }
 NAMESPACES = {Entry.POD: "free", Entry.NAMESPACE: "enabled", Entry.REQUIRED: "required"}
 WORDS = (None, "true", "false", "flase")

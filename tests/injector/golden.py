@@ -69,7 +69,7 @@ def _cases(folder: Path) -> Iterator[Case]:
             path,
             yaml.safe_load(text),
             Entry(entry[1]) if entry else Entry.POD,
-            Reviewer(_ALLOWING if text.startswith("# Settings:") else Settings(), "0.1.0"),
+            Reviewer(_ALLOWING if text.startswith("# Settings:") else Settings(), "0.2.0"),
         )
 
 

@@ -21,11 +21,9 @@ def promtool() -> Path:
 
 def _unpack(where: Path) -> None:
     folder = where.parent
-    for command in (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "download", "-q", "prometheus"],
-    ):
-        _run(command, folder)
+    with cache.lock("apt"):  # of two updates at once, one fails
+        _run(["apt-get", "update", "-q"], folder)
+        _run(["apt-get", "download", "-q", "prometheus"], folder)
     [package] = folder.glob("prometheus_*.deb")
     _run(["dpkg-deb", "-x", package.name, "unpacked"], folder)
     (folder / "unpacked" / "usr" / "bin" / "promtool").rename(where)

@@ -96,7 +96,7 @@ async def replica(fake: FakeCluster, drain: float = 0.0) -> AsyncIterator[Replic
         Settings(),
         fake.cluster(),
         lambda: kopf.ConnectionInfo(server=fake.url),
-        "0.1.0",
+        "0.2.0",
         host="127.0.0.1",
         port=0,
         health_port=0,

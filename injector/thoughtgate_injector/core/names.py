@@ -75,4 +75,4 @@ EXCLUDED_NAMESPACES: Final = ("kube-system", NAMESPACE)
 PATH_PREFIX: Final = "/inject/"
 CONFIG_PATH: Final = "/check/config"
 SETTINGS_DIR: Final = "/etc/thoughtgate-injector"
-SIDECAR_IMAGE: Final = "ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0"
+SIDECAR_IMAGE: Final = "ghcr.io/thoughtgate/thoughtgate-proxy:v0.2.0"

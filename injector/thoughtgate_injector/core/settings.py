@@ -2,7 +2,7 @@
 
 ```yaml
 sidecar.images: |                # the first is injected; the others are known as ours
-  ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0
+  ghcr.io/thoughtgate/thoughtgate-proxy:v0.2.0
 sidecar.env: ""                  # lines of NAME=value, of SIDECAR_ENV only
 options.allowed: ""              # words, of GUARDED only
 ```

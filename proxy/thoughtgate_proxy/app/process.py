@@ -28,10 +28,9 @@ from thoughtgate_proxy.http1.service import Service, Uncounted
 from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals.server import ApprovalsPage
 from thoughtgate_proxy.runtime import config_loader, pod_identity
-from thoughtgate_proxy.runtime import settings as settings_module
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
-from thoughtgate_proxy.runtime.settings import Settings, SettingsRefused
+from thoughtgate_proxy.runtime.settings import Settings, SettingsRefused, read_settings
 from thoughtgate_proxy.telemetry.log import Level, Log
 from thoughtgate_proxy.telemetry.metrics import Metrics
 from thoughtgate_proxy.telemetry.record import Record
@@ -56,7 +55,7 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
     `identity` is `team/app` where there is no pod to ask.
     """
     try:
-        settings = settings_module.read(environ)
+        settings = read_settings(environ)
         who = pod_identity.establish(settings, identity)
         read_at = time.time()
         loaded = config_loader.load(config_path, environ)
@@ -94,7 +93,8 @@ class _Process:
         self._who, self._loaded, self._read_at = who, loaded, read_at
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
-        self._page = ApprovalsPage(settings.approver_tokens, settings.inbound_port, who, self._log)
+        self._tokens = tokens.place(environ)
+        self._page = ApprovalsPage(self._tokens, settings.inbound_port, who, self._log)
         self._listening = False
         self._active = 0
         self._last_request = 0.0
@@ -224,7 +224,7 @@ class _Process:
                 place += ".ca_file" if source.ca_file else ".url"
                 mistakes.append(Mistake(str(self._path), None, place, str(error)))
         if self._page.approvers is None:
-            wrong = tokens.mistakes(config.approval, self._settings.approver_tokens)
+            wrong = tokens.mistakes(config.approval, self._tokens)
             mistakes += (Mistake(str(self._path), None, *told) for told in wrong)
         if mistakes:
             raise ConfigRefused(mistakes)
@@ -252,7 +252,7 @@ class _Process:
         self._metrics.config = loaded.digest
         for warning in loaded.warnings:
             self._log.event("configuration warning", Level.WARNING, warning=str(warning))
-        reading = tokens.read(self._settings.approver_tokens)
+        reading = tokens.read(self._tokens)
         names = frozenset(approver.name for approver in reading.approvers)
         for place, told in tokens.without_token(loaded.config.approval, names):
             self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {told}")

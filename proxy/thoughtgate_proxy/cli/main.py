@@ -149,11 +149,11 @@ def _ask_slack(file: str, config: Config, environ: Mapping[str, str]) -> list[Mi
     # Only now, as they bring the network's libraries.
     from thoughtgate_proxy.approvals.channels.slack.check import check  # noqa: PLC0415
     from thoughtgate_proxy.approvals.channels.slack.client import Account  # noqa: PLC0415
-    from thoughtgate_proxy.runtime import settings as settings_module  # noqa: PLC0415
+    from thoughtgate_proxy.runtime.settings import SettingsRefused, read_settings  # noqa: PLC0415
 
     try:
-        settings = settings_module.read(environ)
-    except settings_module.SettingsRefused as refused:
+        settings = read_settings(environ)
+    except SettingsRefused as refused:
         return [Mistake("environment", None, "", said) for said in refused.mistakes]
     found = check(Account(settings.slack_token, settings.slack_api_url, environ), asking)
     for note in found.notes:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.policy.decision import Decision
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.protocol import headers, message
@@ -27,8 +28,6 @@ from thoughtgate_proxy.upstream.pool import UpstreamPool
 
 # The revisions that have batches; a client that names none speaks the first of them.
 _BATCHES = (None, "2024-11-05", "2025-03-26")
-# Agents ask for few targets; one that makes them up must not fill the memory.
-_MOST_ROUTES, _LONGEST_ROUTE = 256, 256
 # What tells of requests that wait, beside what a server says to them.
 _BESIDE = tasks.METHODS | {"initialize", "server/discover", "tools/list"}
 _JSON = (("content-type", headers.JSON),)
@@ -41,7 +40,9 @@ class ActiveConfig:
 
     gate: PolicyEngine
     upstreams: Mapping[str, UpstreamPool]
-    ways: dict[str, Endpoint] = field(default_factory=dict)
+    ways: BoundedCache[str, Endpoint] = field(
+        default_factory=lambda: BoundedCache(most=256, longest=256)
+    )
     """Those of the request targets that were met."""
 
 
@@ -218,8 +219,7 @@ class Gateway:
         way = in_force.ways.get(target)
         if way is None:
             way = self._new_way(in_force, route(target, in_force.gate.config.enabled_sources))
-            if len(target) <= _LONGEST_ROUTE and len(in_force.ways) < _MOST_ROUTES:
-                in_force.ways[target] = way
+            in_force.ways.put(target, way, len(target))
         return way
 
     def _way_now(self, where: Route) -> Endpoint:

@@ -7,7 +7,7 @@ how many hosts there are, what the body is framed by, and what is offered beside
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thoughtgate_proxy.core.bounded_cache import LONGEST, BoundedCache
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.protocol.http import Headers, HttpRefused
 
 MOST_HEADERS = 128
@@ -42,7 +42,7 @@ class Blocks:
     """The blocks that were met lately: a client sends the same few again and again."""
 
     def __init__(self) -> None:
-        self._known = BoundedCache[Block]()
+        self._known = BoundedCache[tuple[tuple[bytes, bytes], ...], Block](most=256, longest=4096)
 
     def of(self, lines: Lines) -> Block:
         """The block with these lines, as the parser found them."""
@@ -50,8 +50,7 @@ class Blocks:
         block = self._known.get(key)
         if block is None:
             block = _read(key)
-            if block.size <= LONGEST:
-                self._known.put(key, block)
+            self._known.put(key, block, block.size)
         return block
 
 

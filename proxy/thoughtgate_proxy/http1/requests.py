@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httptools
 import msgspec
 
-from thoughtgate_proxy.core.bounded_cache import LONGEST, BoundedCache
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Limits
 from thoughtgate_proxy.core.protocol.http import HttpRefused, HttpRequest
 from thoughtgate_proxy.http1.head import HEADERS_TOO_LARGE, MOST_HEADERS, Block, Blocks
@@ -49,7 +49,7 @@ class RequestReader:
     def __init__(
         self,
         blocks: Blocks,
-        known: BoundedCache[Known],
+        known: BoundedCache[bytes, Known],
         budget: Budget,
         limits: Callable[[], Limits],
     ) -> None:
@@ -137,11 +137,11 @@ class RequestReader:
         """Keep the head of the only request in `data`, if there is nothing special about it."""
         block, only = self._block, self.ready[0]
         plain = block is not None and not (block.chunked or block.waits or block.offers)
-        if block is None or not plain or not (only.lasts and only.chunks) or end > LONGEST:
+        if block is None or not plain or not (only.lasts and only.chunks):
             return
         if len(data) - end == block.body_length:
             known = Known(only.request.method, only.request.target, block)
-            self._known.put(data[:end], known)
+            self._known.put(data[:end], known, end)
 
     def release(self) -> None:
         """Give back what all bodies are charged that nobody will take."""

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 
-from thoughtgate_proxy.core.bounded_cache import LONGEST, BoundedCache
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.protocol.http import Headers
 
 _WITHOUT_BODY = (204, 304)
@@ -20,7 +20,7 @@ class HeadWriter:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         """`now` gives Unix time in seconds."""
         self._now = now
-        self._known = BoundedCache[tuple[bytes, bool]]()
+        self._known = BoundedCache[tuple[int, Headers], tuple[bytes, bool]](most=256, longest=4096)
         self._second, self._date = -1, b""
 
     def whole(self, status: int, headers: Headers, body: bytes, *, last: bool) -> bytes:
@@ -60,8 +60,8 @@ class HeadWriter:
             raise ValueError("a header of a reply has a line end")
         text = "\r\n".join([*lines, ""]).encode("latin-1")
         known = text, any(name == "date" for name, _ in headers)
-        if isinstance(headers, tuple) and len(text) <= LONGEST:
-            self._known.put((status, headers), known)
+        if isinstance(headers, tuple):
+            self._known.put((status, headers), known, len(text))
         return known
 
     def _today(self) -> bytes:

@@ -65,7 +65,8 @@ class Service:
         """`limits` gives those of the configuration in force; all bodies share `budget`."""
         self.handle, self.limits, self.watch, self.budget = handle, limits, watch, budget
         self.body_seconds, self.idle_seconds = body_seconds, idle_seconds
-        self.blocks, self.known, self.heads = Blocks(), BoundedCache[Known](), HeadWriter()
+        self.blocks, self.heads = Blocks(), HeadWriter()
+        self.known = BoundedCache[bytes, Known](most=256, longest=4096)
         self.active = 0
         """Requests under way."""
         self.to_replies, self.to_requests = Attention(), Attention()

@@ -1,20 +1,18 @@
 """Takes a changed configuration into force, and keeps the good one when the new one is bad."""
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from thoughtgate_proxy.core.config import ConfigRefused
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import Loaded
+from thoughtgate_proxy.runtime.file_stamp import FileStamp
 from thoughtgate_proxy.telemetry.log import Level, Log
 
 _SECONDS = 1.0
 # No coarser than a kernel's tick, on the file systems of pods.
 _CLOCK_SECONDS = 0.1
-
-Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 class ConfigWatcher:
@@ -35,10 +33,10 @@ class ConfigWatcher:
         """
         self._path, self._environ, self._take, self._log = path, environ, take, log
         self._loaded = loaded
-        stamp = self._now()
-        newest = max(changed for _, _, changed, _ in stamp) / 1e9
+        stamps = self._now()
+        newest = max(stamp.changed_ns if stamp else 0 for stamp in stamps.values()) / 1e9
         # What has changed since it was read, or just before by a coarse clock, is read again.
-        self._stamp: Stamp = stamp if newest < read_at - _CLOCK_SECONDS else ()
+        self._stamps = stamps if newest < read_at - _CLOCK_SECONDS else {}
         self.mistakes: tuple[str, ...] = ()
         """What is wrong with the newest version, if it was refused."""
 
@@ -50,10 +48,10 @@ class ConfigWatcher:
 
     def look(self) -> None:
         """Reload if anything changed since the last look."""
-        stamp = self._now()
-        if stamp == self._stamp:
+        stamps = self._now()
+        if stamps == self._stamps:
             return
-        self._stamp = stamp
+        self._stamps = stamps
         try:
             loaded = config_loader.load(self._path, self._environ)
             if loaded.digest != self._loaded.digest:
@@ -79,19 +77,11 @@ class ConfigWatcher:
         if loaded.digest != self._loaded.digest:
             self._loaded = loaded
             # The files to look at may be others now, and may have changed since they were read.
-            self._stamp = ()
+            self._stamps = {}
             self._log.event("configuration in force", config=loaded.digest, reload=True)
 
-    def _now(self) -> Stamp:
-        """Names, inodes, times and sizes of every file that went in, and of their folders."""
+    def _now(self) -> dict[Path, FileStamp | None]:
+        """The stamps of every file that went in, and of their folders."""
         files = {self._path, *(Path(policy.file) for policy in self._loaded.policies.policies)}
         places = files | {file.parent for file in files} | {self._path.parent / "..data"}
-        return tuple(sorted(_stamp(place) for place in places))
-
-
-def _stamp(place: Path) -> tuple[str, int, int, int]:
-    try:
-        stat = os.stat(place)  # noqa: PTH116  follows links, as the reading does
-    except OSError:
-        return (str(place), 0, 0, 0)
-    return (str(place), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        return {place: FileStamp.of(place) for place in places}

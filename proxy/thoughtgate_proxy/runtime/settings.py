@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.core.config.scalars import UnreadableError, url
+from thoughtgate_proxy.runtime import forward_proxy
 from thoughtgate_proxy.telemetry.log import Level
-from thoughtgate_proxy.upstream import forward_proxy
 
 LOOPBACK = ("127.0.0.1", "::1")
 _STATE_DIR = Path("/var/lib/thoughtgate")
@@ -33,7 +32,6 @@ class Settings:
     bind: tuple[str, ...]
     labels: Path
     state_dir: Path
-    approver_tokens: Path
     log_level: Level
     grace: float
     pod: str | None
@@ -48,7 +46,7 @@ class Settings:
         return all(ipaddress.ip_address(host).is_loopback for host in self.bind)
 
 
-def read(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the environment. Raises `SettingsRefused`."""
     mistakes: list[str] = []
 
@@ -87,7 +85,6 @@ def read(environ: Mapping[str, str]) -> Settings:
         bind=bind,
         labels=Path(environ.get("THOUGHTGATE_LABELS") or "/etc/podinfo/labels"),
         state_dir=_state_dir(environ),
-        approver_tokens=tokens.place(environ),
         log_level=Level[level],
         grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
         pod=environ.get("POD_NAME") or None,

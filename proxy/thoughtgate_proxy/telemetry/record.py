@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from traceback import extract_tb
 
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy.decision import Decision, Outcome
 from thoughtgate_proxy.core.policy.identity import Identity
@@ -12,10 +13,6 @@ from thoughtgate_proxy.core.protocol.message import Request, Target
 from thoughtgate_proxy.telemetry.log import Level, Log, fields, prepared
 from thoughtgate_proxy.telemetry.metrics import Metrics, known_method
 from thoughtgate_proxy.telemetry.series import Count
-
-# More, and longer, names than most servers list; one that is made up must not fill the memory.
-_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Record:
         self._hinted: set[str] = set()
         # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
         self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
-        self._known: dict[tuple[str, str, Kind, str], _Known] = {}
+        self._known = BoundedCache[tuple[str, str, Kind, str], _Known](most=1024, longest=256)
 
     def decision(
         self,
@@ -88,10 +85,7 @@ class Record:
             prepared("decision", Level.INFO, facts),
             self.metrics.decisions.labelled(decision.gate.value, decision.outcome.value),
         )
-        if len(target.name) <= _LONGEST_REMEMBERED:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[key] = known
+        self._known.put(key, known, len(target.name))
         return known
 
     def arguments_digest(self, arguments: bytes) -> str:

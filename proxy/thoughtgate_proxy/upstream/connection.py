@@ -11,7 +11,6 @@ from typing import cast
 
 import httptools
 
-from thoughtgate_proxy.core.bounded_cache import LONGEST
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.response_body import ReplyBody, Taker, UpstreamReply
 from thoughtgate_proxy.upstream.response_head import ResponseHead, ResponseHeads
@@ -137,8 +136,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _remember(self, data: bytes, end: int) -> None:
         """Keep the head of a reply that is all of `data`."""
         head = self._head
-        if head is not None and head.length == len(data) - end and end <= LONGEST:
-            self._heads.whole.put(data[:end], head)
+        if head is not None and head.length == len(data) - end:
+            self._heads.whole.put(data[:end], head, end)
 
     def eof_received(self) -> bool:
         self._end(None)

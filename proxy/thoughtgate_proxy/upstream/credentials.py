@@ -1,10 +1,10 @@
 """Headers that a source adds to each request, read again when their files rotate."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from thoughtgate_proxy.core.config.values import Credential, Source
+from thoughtgate_proxy.runtime.file_stamp import FileStamp
 
 
 class CredentialMissing(Exception):
@@ -18,7 +18,7 @@ class SourceHeaders:
         """`folder` is where relative paths start. Raises `CredentialMissing`."""
         self._fixed: list[tuple[str, str]] = []
         self._files: list[tuple[str, Path, str]] = []
-        self._read: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        self._read: dict[Path, tuple[FileStamp | None, str]] = {}
         for name, value in source.headers.items():
             match value:
                 case Credential(file=str(file)):
@@ -43,12 +43,10 @@ class SourceHeaders:
 
     def _value(self, name: str, path: Path, prefix: str) -> str:
         try:
-            stat = os.stat(path)  # noqa: PTH116  follows the kubelet's symlink swap
-            version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            known = self._read.get(path)
-            if known is None or known[0] != version:
+            stamp, known = FileStamp.of(path), self._read.get(path)
+            if known is None or known[0] != stamp:
                 text = path.read_text("utf-8").rstrip("\r\n")
-                known = self._read[path] = (version, _legal(name, prefix + text))
+                known = self._read[path] = (stamp, _legal(name, prefix + text))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise CredentialMissing(f"header `{name}`: `{path}`: {reason}") from error

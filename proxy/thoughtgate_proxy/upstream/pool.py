@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol.headers import Head
-from thoughtgate_proxy.upstream import forward_proxy, tls, tunnel
+from thoughtgate_proxy.runtime import forward_proxy
+from thoughtgate_proxy.upstream import tls, tunnel
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, UpstreamConnection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
@@ -19,7 +21,6 @@ from thoughtgate_proxy.upstream.response_body import Taker
 from thoughtgate_proxy.upstream.response_head import ResponseHeads
 
 _MOST_IDLE = 128
-_MOST_BEGUN = 256
 
 
 class UpstreamPool:
@@ -48,7 +49,9 @@ class UpstreamPool:
         self._opening: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._heads = ResponseHeads()
-        self._begun: dict[tuple[str, str, Head], tuple[list[tuple[str, str]], bytes]] = {}
+        self._begun = BoundedCache[tuple[str, str, Head], tuple[list[tuple[str, str]], bytes]](
+            most=256, longest=8192
+        )
 
     def send(self, permit: Permit, head: Head, taker: Taker) -> None:
         """Send the permitted request with the headers of `head`, once; `taker` gets the reply.
@@ -92,10 +95,7 @@ class UpstreamPool:
         known = self._begun.get(key)
         if known is None or known[0] != own:
             known = own, self._beginning(permit, head, own)
-            # As many as a client has blocks of headers; one that makes them up must not fill it.
-            if len(self._begun) >= _MOST_BEGUN:
-                self._begun.clear()
-            self._begun[key] = known
+            self._begun.put(key, known, len(known[1]))
         if permit.method != "POST":
             return b"%b\r\n\r\n" % known[1]
         return b"%b\r\ncontent-length: %d\r\n\r\n%b" % (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thoughtgate_proxy.core.bounded_cache import LONGEST, BoundedCache
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.protocol.headers import downstream, media_type
 from thoughtgate_proxy.core.protocol.http import Headers, first
 
@@ -38,8 +38,10 @@ class ResponseHeads:
     """The heads that were met lately."""
 
     def __init__(self) -> None:
-        self._known = BoundedCache[ResponseHead]()
-        self.whole = BoundedCache[ResponseHead]()
+        self._known = BoundedCache[tuple[int, tuple[tuple[bytes, bytes], ...]], ResponseHead](
+            most=256, longest=4096
+        )
+        self.whole = BoundedCache[bytes, ResponseHead](most=256, longest=4096)
         """By its bytes: the head of a reply that came whole and let the connection last."""
 
     def of(self, status: int, lines: Sequence[tuple[bytes, bytes]]) -> ResponseHead:
@@ -48,8 +50,7 @@ class ResponseHeads:
         head = self._known.get(key)
         if head is None:
             head = _read(status, lines)
-            if sum(len(name) + len(value) for name, value in lines) <= LONGEST:
-                self._known.put(key, head)
+            self._known.put(key, head, sum(len(name) + len(value) for name, value in lines))
         return head
 
 

@@ -7,7 +7,7 @@ import asyncio
 import re
 import socket
 
-from thoughtgate_proxy.upstream.forward_proxy import ForwardProxy
+from thoughtgate_proxy.runtime.forward_proxy import ForwardProxy
 
 _END = b"\r\n\r\n"
 _MOST_HEAD = 64 * 1024

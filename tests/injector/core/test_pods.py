@@ -77,7 +77,7 @@ def test_the_sidecar_is_restricted_and_runs_the_images_own_entrypoint(case: Case
 def test_the_status_says_in_json_what_was_done(case: Case) -> None:
     annotations = case.patched()["metadata"]["annotations"]
     status = json.loads(annotations[names.STATUS])
-    assert status["version"] == "0.1.0"
+    assert status["version"] == "0.2.0"
     assert status["image"] == sidecar(case.patched())["image"]
     assert set(status["annotations"]) <= annotations.keys()
 

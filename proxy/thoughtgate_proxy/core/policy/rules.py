@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Action, Governance, Kind, Rule
 from thoughtgate_proxy.core.policy.conditions import Conditions
 from thoughtgate_proxy.core.policy.glob import FirstMatch
 from thoughtgate_proxy.core.protocol.uri import readings
-
-# More, and longer, names than most servers list; one that is made up must not fill the memory.
-_REMEMBERED = 4096
-_LONGEST_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +65,15 @@ class Rules:
             for kind, some in about.items()
         }
         self._about = about
-        self._seen: dict[tuple[Kind, str], Matching | Conflict] = {}
+        # More, and longer, names than most servers list.
+        self._known = BoundedCache[tuple[Kind, str], Matching | Conflict](most=4096, longest=256)
 
     def matching(self, kind: Kind, name: str) -> Matching | Conflict:
         """What the rules can say of `name`, remembered for the life of the configuration."""
-        found = self._seen.get((kind, name))
+        found = self._known.get((kind, name))
         if found is None:
             found = self._matching(kind, name)
-            if len(name) <= _LONGEST_REMEMBERED:
-                if len(self._seen) >= _REMEMBERED:
-                    self._seen.clear()
-                self._seen[kind, name] = found
+            self._known.put((kind, name), found, len(name))
         return found
 
     def _matching(self, kind: Kind, name: str) -> Matching | Conflict:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.protocol.http import Fields, Headers, HttpRefused, HttpRequest
 from thoughtgate_proxy.core.protocol.message import PROTOCOL_VERSION, Notification, Request
 
@@ -26,7 +27,6 @@ _TO_CLIENT = _HOP_BY_HOP - {"proxy-authenticate"}
 _OURS = frozenset({"accept-encoding", "content-encoding", "content-length", "host", "origin"})
 _ONCE = frozenset({"authorization", "content-encoding", "content-type", "last-event-id", "origin"})
 _MATTER = frozenset({"accept", "authorization", "host", "last-event-id"})
-_REMEMBERED, _LONGEST_REMEMBERED = 256, 4096
 _NAMED_BY = {"resources": "uri", "tasks": "taskId"}
 _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _JSON_TYPE = re.compile(r'application/json\s*(?:;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
@@ -59,7 +59,7 @@ class Heads:
     def __init__(self, *, loopback_only: bool) -> None:
         """As `check` has it."""
         self._loopback_only = loopback_only
-        self._known: dict[tuple[tuple[str, str], ...], Head] = {}
+        self._known = BoundedCache[tuple[tuple[str, str], ...], Head](most=256, longest=4096)
 
     def of(self, request: HttpRequest) -> Head:
         """What the headers of `request` come to."""
@@ -67,11 +67,7 @@ class Heads:
         head = self._known.get(key)
         if head is None:
             head = self._new(request)
-            # A client that makes new blocks up must not fill the memory.
-            if sum(len(name) + len(value) for name, value in key) <= _LONGEST_REMEMBERED:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = head
+            self._known.put(key, head, sum(len(name) + len(value) for name, value in key))
         return head
 
     def _new(self, request: HttpRequest) -> Head:

@@ -1,5 +1,7 @@
 """What is refused, and in which words: the corpus of mistakes with their exact lines."""
 
+import re
+
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL, read
@@ -49,13 +51,19 @@ def test_a_mistake_is_said_with_its_place_what_was_found_and_what_is_allowed(
         (GOOD + "a: \x00\n", "c:4:4: the control character `\\x00` is not allowed"),
         (GOOD + "a: \x1b[2J\n", "c:4:4: the control character `\\x1b` is not allowed"),
         (
-            GOOD + "audit: " + "[" * 100_000,
+            GOOD + "audit: " + "[" * 900,
             f"c:4:40: audit{'[0]' * 32}: nested deeper than 32 levels",
         ),
     ],
 )
 def test_a_text_that_is_no_text_is_refused_where_it_goes_wrong(text: str, line: str) -> None:
     assert refusal(text) == line
+
+
+def test_a_text_of_any_depth_is_refused_on_its_line() -> None:
+    """From 1000 levels on some versions of libyaml refuse by themselves, in their own words."""
+    line = refusal(GOOD + "audit: " + "[" * 100_000)
+    assert re.fullmatch(r"c:4:\d+: .*nest(ed|ing).*", line)
 
 
 def test_bytes_that_are_not_utf_8_are_placed() -> None:

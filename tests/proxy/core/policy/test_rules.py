@@ -101,9 +101,8 @@ def test_names_that_an_agent_makes_up_do_not_fill_the_memory() -> None:
     for n in range(5000):
         some.matching(Kind.TOOL, f"n{n}")
         some.matching(Kind.RESOURCE, f"u:{n}" + "x" * 4000)
-    held = sum(len(name) for _, name in some._seen)
-    assert len(some._seen) <= 4096
-    assert held <= 4096 * 256
+    assert 0 < len(some._known) <= 4096
+    assert some._known.get((Kind.RESOURCE, "u:4999" + "x" * 4000)) is None
     assert number(some.matching(Kind.TOOL, "n1")) == number(some.matching(Kind.TOOL, "n1")) == 0
 
 

@@ -101,7 +101,6 @@ class PageChannel:
         sending = [found for id in self._sending if (found := self._docket.find(id)) is not None]
         pending = sorted((*self._docket.pending(), *sending), key=lambda one: one.opened)
         recent = self._docket.recent()[:_RECENT]
-        self._previews.keep(approval.id for approval in (*pending, *recent))
         return {
             "version": self.version,
             "now": self._now(),

@@ -5,7 +5,6 @@ Nothing here quotes a token: a mistake names the file, the line and what is wron
 
 import hashlib
 import hmac
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from typing import Final
 
 from thoughtgate_proxy.core.config.values import Adapter, Workflow
 from thoughtgate_proxy.core.config.workflows import PAGE_APPROVER
+from thoughtgate_proxy.runtime.file_stamp import FileStamp
 
 SHORTEST: Final = 20
 """The agent shares the network namespace and can guess: a token is made, not thought up."""
-_FILE = "/etc/thoughtgate-secrets/approver-tokens"
 _LONGEST = 200
 _DISTINCT = 8
 _MOST_BYTES = 1 << 16
 _TOKEN = re.compile(r"[!-~]+")
-
-Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class Approvers:
     def __init__(self, path: Path, changed: Callable[[Reading], None]) -> None:
         """`changed` is told of each new reading but the first, which is in `reading`."""
         self._path, self._changed = path, changed
-        self._stamp = self._now()
+        self._stamp = FileStamp.of(path)
         self.reading = read(path)
 
     def named(self, token: str) -> Approver | None:
@@ -133,23 +130,17 @@ class Approvers:
         return frozenset(approver.name for approver in self._fresh().approvers)
 
     def _fresh(self) -> Reading:
-        stamp = self._now()
+        stamp = FileStamp.of(self._path)
         if stamp != self._stamp:
             self._stamp, self.reading = stamp, read(self._path)
             self._changed(self.reading)
         return self.reading
 
-    def _now(self) -> Stamp | None:
-        try:
-            stat = os.stat(self._path)  # noqa: PTH116  follows the kubelet's symlink swap
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
 
 def place(environ: Mapping[str, str]) -> Path:
     """Where the file is."""
-    return Path(environ.get("THOUGHTGATE_APPROVER_TOKENS") or _FILE)
+    default = "/etc/thoughtgate-secrets/approver-tokens"
+    return Path(environ.get("THOUGHTGATE_APPROVER_TOKENS") or default)
 
 
 Told = tuple[str, str]

@@ -1,10 +1,10 @@
 """How an approval looks as JSON values, for the page, its API and the shell."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from thoughtgate_proxy.core import safe_text
 from thoughtgate_proxy.core.approval import Approval, State, VoteValue
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow
 
 _PREVIEWED: Final = 1 << 14
@@ -103,22 +103,19 @@ class Previews:
     """The first words of each call's arguments, for a list; made once."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, tuple[str, ...]], str] = {}
+        # As many as a view lists, twice over.
+        self._made = BoundedCache[tuple[str, tuple[str, ...]], str](most=1000, longest=_PREVIEW)
 
     def of(self, approval: Approval, workflow: Workflow | None) -> str:
         """One line; empty where there are no arguments, or too many."""
         if workflow is None or len(approval.call.body) > _PREVIEWED:
             return ""
         key = approval.id, workflow.redact_fields
-        if key not in self._made:
+        preview = self._made.get(key)
+        if preview is None:
             text = safe_text.call(approval.call.body, workflow.redact_fields).arguments
             line = " ".join(text.split())
             inner = line[1:-1].strip() if line.startswith("{") else line
-            cut = inner if len(inner) <= _PREVIEW else inner[: _PREVIEW - 1] + "…"
-            self._made[key] = cut
-        return self._made[key]
-
-    def keep(self, ids: Iterable[str]) -> None:
-        """Forget all others."""
-        kept = frozenset(ids)
-        self._made = {key: line for key, line in self._made.items() if key[0] in kept}
+            preview = inner if len(inner) <= _PREVIEW else inner[: _PREVIEW - 1] + "…"
+            self._made.put(key, preview, len(preview))
+        return preview

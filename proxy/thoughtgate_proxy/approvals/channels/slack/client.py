@@ -13,7 +13,7 @@ from thoughtgate_proxy.approvals.channels.slack.errors import (
     SlackRefused,
 )
 from thoughtgate_proxy.approvals.channels.slack.rate_limits import RateLimits
-from thoughtgate_proxy.upstream.forward_proxy import ProxyWrong
+from thoughtgate_proxy.runtime.forward_proxy import ProxyWrong
 from thoughtgate_proxy.upstream.tls import TrustMissing
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from thoughtgate_proxy.approvals.channels.slack.message_ref import MessageRef, c
 from thoughtgate_proxy.approvals.channels.slack.reporter import Reporter
 from thoughtgate_proxy.approvals.channels.slack.users import User, Users
 from thoughtgate_proxy.core.approval import Approval, NoSuchTransition, State, Vote, VoteValue
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow
 from thoughtgate_proxy.telemetry.log import Level
 
 _DOING: Final = "reading reactions"
-_MOST_REMEMBERED = 1_000
 
 Replace = Callable[[Approval, MessageRef, str], Awaitable[None]]
 
@@ -77,7 +77,7 @@ class Poller:
         self._pace, self._wall, self._random = pace, wall, random
         self._asked = asyncio.Event()
         self._pressure = 1.0
-        self._ignored: set[tuple[str, str]] = set()
+        self._ignored = BoundedCache[tuple[str, str], bool](most=1000, longest=100)
 
     def wake(self) -> None:
         """Something new is pending."""
@@ -173,10 +173,8 @@ class Poller:
         except SlackError as trouble:
             self._reporter.trouble("finding out who reacted", trouble)
             return None
-        if person is None and (approval.id, user) not in self._ignored:
-            if len(self._ignored) >= _MOST_REMEMBERED:
-                self._ignored.clear()
-            self._ignored.add((approval.id, user))
+        if person is None and self._ignored.get((approval.id, user)) is None:
+            self._ignored.put((approval.id, user), True, len(user))
             self._reporter.event(
                 "a reaction does not count: its user may not decide",
                 approval=approval.id, user=user, workflow=approval.asked.workflow,

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackRefused
+from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow
 
 # Somebody who was taken out of a group, or out of the workspace, may decide for so long still.
 KEPT_SECONDS: Final = 300.0
 GROUP = re.compile(r"S[A-Z0-9]{2,20}")
 _SLACKBOT = "USLACKBOT"  # not a bot by Slack's own telling
-_MOST_KEPT = 1_000
 _NO_SUCH = frozenset({"user_not_found", "users_not_found", "user_not_visible", "no_such_subteam"})
 
 
@@ -36,7 +36,7 @@ class Users:
     def __init__(self, client: Client, now: Callable[[], float]) -> None:
         """`now` gives seconds that never go back."""
         self._client, self._now = client, now
-        self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._kept = BoundedCache[tuple[str, str], tuple[float, Any]](most=1000, longest=1000)
 
     async def approver(self, id: str, workflow: Workflow) -> User | None:
         """The person, if they may decide; None if not. Raises `SlackTrouble`."""
@@ -100,7 +100,5 @@ class Users:
             if refused.error not in _NO_SUCH:
                 raise
             found = None
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[asked] = (self._now(), found)
+        self._kept.put(asked, (self._now(), found), len(asked[1]))
         return found

@@ -19,7 +19,7 @@ from thoughtgate_proxy.approvals.channels.slack.errors import (
     SlackRefused,
     Unreachable,
 )
-from thoughtgate_proxy.upstream import forward_proxy
+from thoughtgate_proxy.runtime import forward_proxy
 from thoughtgate_proxy.upstream import tls as tls_module
 
 _CONNECT_SECONDS = 5.0

@@ -13,7 +13,7 @@ from tests.harness.mcp_server import FakeMcpServer
 from tests.harness.proxy_process import RULES, Proxy, config, started
 from tests.harness.wait import run, soon, within
 from tests.harness.wire import ask, call, post
-from thoughtgate_proxy.upstream.forward_proxy import (
+from thoughtgate_proxy.runtime.forward_proxy import (
     ForwardProxy,
     ProxyWrong,
     goes_direct,
