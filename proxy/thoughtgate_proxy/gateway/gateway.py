@@ -98,22 +98,32 @@ class Gateway:
         return HttpReply(500, _JSON, answers.error(None, message.INTERNAL_ERROR, text))
 
     def _get(self, in_force: ActiveConfig, http: HttpRequest, head: Head) -> Exchange:
-        metadata = well_known(http.target, in_force.gate.config.enabled_sources)
+        metadata = well_known(http.target, in_force.gate.config.sources)
         if metadata is not None:
             way = self._new_way(in_force, metadata)
+            self._record_unjudged("GET", metadata)
             return Exchange(way, way.permit("GET"), head)
         if not headers.accepts_events(http):
             raise HttpRefused(
                 405, "GET is for event streams alone: `Accept: text/event-stream`", _ALLOW
             )
         way = self._way(in_force, http.target)
+        self._record_unjudged("GET", way.route)
         return ListenExchange(way, way.permit("GET"), head)
 
     def _delete(self, in_force: ActiveConfig, http: HttpRequest, head: Head) -> Exchange:
         if head.header("mcp-session-id") is None:
             raise HttpRefused(405, "DELETE ends a session: `Mcp-Session-Id` is missing", _ALLOW)
         way = self._way(in_force, http.target)
+        self._record_unjudged("DELETE", way.route)
         return Exchange(way, way.permit("DELETE"), head)
+
+    def _record_unjudged(self, method: str, route: Route) -> None:
+        """Log a request without a message. Raises `HttpRefused`: what is not logged is not sent."""
+        if self._record.log.stuck:
+            self._record.metrics.errors.inc("log_stuck", "")
+            raise HttpRefused(503, "the log cannot be written, and nothing goes unlogged")
+        self._record.forwarded(method, route.source.id, route.target, self._new_id())
 
     def _post(
         self, in_force: ActiveConfig, http: HttpRequest, head: Head
@@ -218,7 +228,7 @@ class Gateway:
         """The way of a request target, remembered. Raises `HttpRefused`."""
         way = in_force.ways.get(target)
         if way is None:
-            way = self._new_way(in_force, route(target, in_force.gate.config.enabled_sources))
+            way = self._new_way(in_force, route(target, in_force.gate.config.sources))
             in_force.ways.put(target, way, len(target))
         return way
 

@@ -203,14 +203,31 @@ def test_a_path_that_could_mean_another_is_refused(gate: World, name: str) -> No
     gate.run(test)
 
 
-@pytest.mark.parametrize("target", ["/", "/mcp", "/a;b", "/a;/b?x=//..", "/messages?sessionId=1"])
-def test_every_path_is_gated_alike(gate: World, target: str) -> None:
+@pytest.mark.parametrize("target", ["/", "/mcp", "/mcp/"])
+def test_every_endpoint_is_gated_alike(gate: World, target: str) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         (refused,) = await attempt(server, proxy, post(BAD, target=target))
         assert refused.json["result"]["isError"] is True
         (passed,) = await attempt(server, proxy, post(GOOD, target=target))
         assert "result" in passed.json
         assert server.received[0].target == target
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize(
+    "target", ["/users/7", "/users/delete", "/admin/reset", "/a;b", "/mcp?x=//..", "/messages?id=1"]
+)
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_no_other_route_of_the_server_is_reached(gate: World, method: str, target: str) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        ping = b'{"jsonrpc":"2.0","id":1,"method":"ping","user":"root"}'
+        data = post(ping, target=target).replace(b"POST", method.encode(), 1)
+        data = data.replace(b"\r\n\r\n", b"\r\nMcp-Session-Id: x\r\n\r\n", 1)
+        (reply,) = await attempt(server, proxy, data)
+        assert reply.status == 404
+        assert "`/mcp`" in reply.json["error"]["message"]
+        assert len(server.received) == 1, "only the fence"
 
     gate.run(test)
 

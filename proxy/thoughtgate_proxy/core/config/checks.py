@@ -4,6 +4,7 @@ Each function looks at one thing and skips what already has a mistake, where no 
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -31,6 +32,7 @@ def check(config: Config, environ: Mapping[str, str] | None, findings: Findings)
     _source_list(config, findings)
     for index, source in enumerate(config.sources):
         _expose(source.expose, ("sources", index, "expose"), findings)
+        _paths(source, ("sources", index), findings)
         _headers(source, ("sources", index, "headers"), environ, findings)
     _default_action(config, findings)
     for index, rule in enumerate(config.governance.rules):
@@ -84,6 +86,16 @@ def _expose(expose: Expose, place: Place, findings: Findings) -> None:
     elif expose.mode is not ExposeMode.ALL and not given:
         findings.mistake(
             (*place, "tools"), f"missing; required: a list, for the mode `{expose.mode.value}`"
+        )
+
+
+def _paths(source: Source, place: Place, findings: Findings) -> None:
+    if findings.spoiled((*place, "url"), (*place, "paths")) or not source.paths:
+        return
+    url = urlsplit(source.url)
+    if url.path or url.query:
+        findings.mistake(
+            (*place, "paths"), "the `url` has a path, which is the one endpoint; allowed: without"
         )
 
 

@@ -147,6 +147,23 @@ def url(text: str) -> str:
     return text
 
 
+# Nothing that a server could resolve to another path than the one that is written.
+_ENDPOINT = (
+    r"(?![^?]*(?://|/\.{1,2}(?:/|\?|$)|%2[eEfF]|%5[cC]|%00))"
+    r"/[!$-;=@-\[\]_a-z~]*(?:\?[!$-;=?-\[\]_a-z~]*)?"
+)
+
+
+def endpoint(text: str) -> str:
+    """A path at the server, such as `/v1/mcp`, with its query if it has one."""
+    if not re.fullmatch(_ENDPOINT, text):
+        raise UnreadableError(
+            "a path such as `/v1/mcp`, in printable ASCII, without `//`, dot segments, encoded "
+            "separators and fragment"
+        )
+    return text
+
+
 _FIELD_NAME = "[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 # What describes the hop, the message or the protocol is not the configuration's to set: a fixed
 # Mcp-Name or Content-Length would tell another story than the body.
@@ -265,6 +282,7 @@ class ScalarReader:
 READERS: Final = {
     "id": ScalarReader(identifier, _ID),
     "url": ScalarReader(url, _URL),
+    "endpoint": ScalarReader(endpoint, _ENDPOINT),
     "glob": ScalarReader(glob, _GLOB),
     "method": ScalarReader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
     "header name": ScalarReader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),

@@ -19,6 +19,7 @@ DAY = 86_400.0
 Id = Annotated[str, Meta(extra={"read": "id"})]
 Url = Annotated[str, Meta(extra={"read": "url"})]
 Glob = Annotated[str, Meta(extra={"read": "glob"})]
+Endpoint = Annotated[str, Meta(extra={"read": "endpoint"})]
 Method = Annotated[str, Meta(extra={"read": "method"})]
 HeaderName = Annotated[str, Meta(extra={"read": "header name"})]
 HeaderText = Annotated[str, Meta(extra={"read": "header value"})]
@@ -162,10 +163,13 @@ class Expose(Section, frozen=True, kw_only=True):
 class Source(Section, frozen=True, kw_only=True):
     """An MCP server."""
 
-    id: Annotated[Id, about("one source answers at every path, several each under `/<id>`")]
-    url: Annotated[Url, about("absolute; a path in it stands, without one the client's is kept")]
+    id: Annotated[Id, about("one source answers at its endpoints, several each under `/<id>`")]
+    url: Annotated[Url, about("absolute; with its path, where the server has one")]
     kind: SourceKind = SourceKind.MCP
-    enabled: Annotated[bool, about("`false` leaves the source out")] = True
+    paths: Annotated[
+        tuple[Endpoint, ...], about("endpoints beside `/`, `/mcp` and `/mcp/`, for a bare `url`")
+    ] = ()
+    enabled: Annotated[bool, about("`false` lets its path answer 404")] = True
     description: Annotated[str, FOR_PEOPLE] = ""
     expose: Expose = Expose(mode=ExposeMode.ALL)
     headers: Annotated[

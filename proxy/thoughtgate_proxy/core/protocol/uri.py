@@ -9,8 +9,9 @@ from urllib.parse import quote, unquote
 _PARTS = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-# A dot segment, or a backslash, which URL parsers and Windows take for a slash.
-_STEPS = re.compile(r"\\|(?:^|/)\.{1,2}(?:/|$)")
+# A dot segment, a backslash, which URL parsers and Windows take for a slash, or two slashes where
+# no URL begins within the URI.
+_STEPS = re.compile(r"\\|(?:^|/)\.{1,2}(?:/|$)|(?<=[^:/])//")
 _DECODED_AT_MOST = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # WHATWG URL, section 3.1: these read `http:\\h\x` and `http:h/x` as `http://h/x`.
@@ -131,10 +132,11 @@ def walked(uri: str) -> str:
     if not other and not _STEPS.search(path):
         return uri
     kept: list[str] = []
-    for segment in path.replace("\\", "/").split("/"):
+    path = path.replace("\\", "/")
+    for segment in path.split("/"):
         if segment == "..":
             del kept[-1:]
-        elif segment not in ("", "."):
+        elif segment not in ("", ".") or (not segment and kept and kept[-1].endswith(":")):
             kept.append(segment)
     end = "/" if kept and path.endswith("/") else ""
     return "".join(
@@ -159,7 +161,7 @@ def _decoded(text: str) -> str:
 def _authority(authority: str) -> str:
     user, at, host = authority.rpartition("@")
     # Lower case last: a decoded escape may be a letter.
-    return f"{_escapes(user)}{at}{_escapes(host).lower()}"
+    return f"{_escapes(user)}{at}{_escapes(host).lower().removesuffix(':')}"
 
 
 def _escapes(text: str) -> str:

@@ -64,11 +64,15 @@ def files(uri: str) -> str | None:
 
 
 def walks(uri: str) -> str | None:
-    """The scheme is cut off, and all the rest is a path below some folder."""
+    """The scheme is cut off, and all the rest is a path below some folder.
+
+    Where it begins with a slash the folder is the root: `docs:///x` is another name than `docs://x`.
+    """
     scheme, slashes, rest = uri.partition("://")
-    if not slashes or scheme != "docs":
+    path = unquote(rest).replace("\\", "/")
+    if not slashes or scheme != "docs" or path.startswith("/"):
         return None
-    return f"docs://{posixpath.normpath(unquote(rest).replace(chr(92), '/')).lstrip('./')}"
+    return f"docs://{posixpath.normpath('/' + path)[1:]}"
 
 
 def pydantic(uri: str) -> str | None:
@@ -118,7 +122,7 @@ def check(uri: str, read: str) -> None:
         "docs://private%5Ckey", "DOCS://private/key", "docs://p%2572ivate/key", "docs:%2F%2Fprivate/key",
         "docs%3A//private/key", "docs://private%09/key", "http:\\\\private\\x", "http:private/x",
         "HTTP://private:80/x", "http://ｐrivate/x", "http://%70rivate/x", "http:////private/x",
-        "x:/%70rivate/key", "urn:p%72ivate/key", "file://localhost/private/x", "file:///a/..%2Fprivate/x",
+        "file:///private%5Cx", "docs://private:/x", "docs://a/..//private/x", "x:/%70rivate/key", "urn:p%72ivate/key", "file://localhost/private/x", "file:///a/..%2Fprivate/x",
     ],
 )  # fmt: skip
 def test_another_spelling_of_a_denied_resource_is_refused(uri: str) -> None:
