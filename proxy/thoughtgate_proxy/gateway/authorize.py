@@ -13,6 +13,7 @@ from thoughtgate_proxy.core.protocol import headers, message
 from thoughtgate_proxy.core.protocol.headers import Head
 from thoughtgate_proxy.core.protocol.message import Message, Notification, Request, Response
 from thoughtgate_proxy.core.protocol.methods import unknown
+from thoughtgate_proxy.core.protocol.trace import traceparent
 from thoughtgate_proxy.mcp import answers
 from thoughtgate_proxy.telemetry.record import Record
 
@@ -124,20 +125,19 @@ class Authorizer:
             judged = _settled(judged, alone)
             stopped = _first_stopped(judged)
         arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
-        meta = read.params.get("_meta")
-        trace = head.header("traceparent") or (meta.get("traceparent") if meta else None)
+        trace = traceparent(read.params, head.header("traceparent"))
         for target, decision in zip(read.targets, judged, strict=True):
             if stopped is not None and decision.goes_on:
                 # The request goes nowhere if one of its targets may not be reached.
                 continue
             self._record.decision(
                 read, target, self._source.id, decision, correlation, arguments,
-                trace if isinstance(trace, str) else None,
+                trace,
             )  # fmt: skip
         if stopped is None:
             return Forward(judged)
         if stopped.outcome is Outcome.HOLD:
-            return Hold(judged, correlation, trace if isinstance(trace, str) else None)
+            return Hold(judged, correlation, trace)
         deny_as = self._gate.config.governance.deny_as
         return Refuse(200, answers.refusal(read, stopped, correlation, deny_as))
 

@@ -130,7 +130,12 @@ class Gateway:
     ) -> HttpReply | Awaitable[HttpReply]:
         way, limits = self._way(in_force, http.target), in_force.gate.config.limits
         try:
-            read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
+            read = message.read(
+                http.body,
+                max_batch=limits.batch,
+                max_depth=limits.json_depth,
+                max_values=limits.json_values,
+            )
         except Malformed as error:
             self._record.refused(self._new_id(), error.status, error.reason, limit=error.limit)
             return HttpReply(error.status, _JSON, answers.error(error.id, error.code, error.reason))
@@ -212,7 +217,8 @@ class Gateway:
         for read, raw in batch.members:
             ruling = way.judge.judge(head, read, raw, self._now(), alone=False)
             if isinstance(ruling, Refuse):
-                ours.append(ruling.body)
+                if not isinstance(read, Notification):  # which gets no answer
+                    ours.append(ruling.body)
                 continue
             assert isinstance(ruling, Forward)  # noqa: S101  no member of a batch is held
             sent.append(raw)
@@ -220,8 +226,9 @@ class Gateway:
             if isinstance(read, Request):
                 asked.append(read)
         if not sent:
-            return HttpReply(200, _JSON, b"[" + b",".join(ours) + b"]")
-        body = b"[" + b",".join(sent) + b"]" if ours else http.body
+            return HttpReply(200, _JSON, b"[%b]" % b",".join(ours)) if ours else HttpReply(202)
+        all_sent = len(sent) == len(batch.members)
+        body = http.body if all_sent else b"[%b]" % b",".join(sent)
         return PostExchange(way, way.permit("POST", body, decisions), head, asked, ours)
 
     def _way(self, in_force: ActiveConfig, target: str) -> Endpoint:

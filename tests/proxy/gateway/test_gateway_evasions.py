@@ -46,7 +46,6 @@ BODIES = {
     "look-alike name, long s": (400, GOOD.replace(b'"arguments"', '"argumentſ":{},"arguments"'.encode())),
     "look-alike name, full width": (400, GOOD.replace(b'"arguments"', '"ｎame":"admin_reset","arguments"'.encode())),
     "look-alike name, zero width": (400, GOOD.replace(b'"arguments"', '"na\u200bme":"admin_reset","arguments"'.encode())),
-    "arguments that look alike": (400, GOOD.replace(b"{}", b'{"path":1,"PATH":2}')),
     "UTF-16": (400, BAD.decode().encode("utf-16")),
     "UTF-16 without a mark": (400, BAD.decode().encode("utf-16-le")),
     "UTF-32": (400, BAD.decode().encode("utf-32")),
@@ -313,6 +312,20 @@ def test_a_batch_of_refusals_alone_is_not_sent(gate: World) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         (reply,) = await attempt(server, proxy, post(b"[" + BAD + b"]"))
         assert reply.json[0]["result"]["isError"] is True
+        assert len(server.received) == 1, "only the fence"
+
+    gate.run(test)
+
+
+def test_an_unknown_notification_in_a_batch_is_refused_and_gets_no_answer(gate: World) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        unknown, since = b'{"jsonrpc":"2.0","method":"vendor/did"}', len(proxy.lines)
+        replies = await attempt(server, proxy, post(b"[" + unknown + b"," + GOOD + b"]"))
+        assert [answer["id"] for answer in replies[0].json] == [2]
+        assert server.received[0].body == b"[" + GOOD + b"]"
+        await proxy.line("refused", since, method="vendor/did")
+        (alone,) = await attempt(server, proxy, post(b"[" + unknown + b"]"))
+        assert (alone.status, alone.body) == (202, b"")
         assert len(server.received) == 1, "only the fence"
 
     gate.run(test)

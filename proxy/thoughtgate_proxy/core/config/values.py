@@ -300,6 +300,7 @@ class Limits(Section, frozen=True, kw_only=True):
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 100
     concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     json_depth: Annotated[int, Meta(ge=4, le=128)] = 128
+    json_values: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
     pending_approvals: Annotated[int, Meta(ge=1, le=1_000)] = 10
     memory_bytes: Annotated[int, Meta(ge=MIB)] | None = None
 

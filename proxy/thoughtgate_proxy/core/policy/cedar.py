@@ -15,6 +15,7 @@ from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy import cedar_values
 from thoughtgate_proxy.core.policy.cedar_mismatch import mismatch
 from thoughtgate_proxy.core.policy.identity import Identity
+from thoughtgate_proxy.core.protocol.confusables import KeyPaths, alike
 
 cedarpy = lazy_import.loaded("cedarpy")
 
@@ -60,12 +61,15 @@ class PolicySet:
                 raise ValueError("the Cedar policies run together")
             self._asked.append((action, answer, some, together))
         self._attributes = policies.attributes
+        self._reads = KeyPaths(policies.reads)
         self._base = cedarpy.Entities.from_json_str(orjson.dumps(_entities(identity)).decode())
 
     def judge(
         self, kind: Kind, source: str, method: str, name: str, arguments: Mapping[str, Any]
     ) -> Judgement:
         """Ask for `Forward`, then for `Approve`; whatever is not clearly allowed is denied."""
+        if found := self._reads.impostor(arguments):
+            return Judgement(Answer.DENY, errors=(f"{alike(found)}, which a policy reads",))
         try:
             seen = self._seen(dict(arguments))
         except cedar_values.Untranslatable as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from thoughtgate_proxy.core.config.values import Condition
 from thoughtgate_proxy.core.policy.glob import FirstMatch
+from thoughtgate_proxy.core.protocol.confusables import KeyPaths
 
 _TYPES = {str: "a text", bool: "a boolean", Decimal: "a number"}
 
@@ -31,11 +32,9 @@ class Conditions:
     """The `when` of one rule."""
 
     def __init__(self, when: Mapping[str, Condition]) -> None:
-        self.paths = tuple(tuple(path.split(".")) for path in when)
-        self._tests = tuple(
-            _Test(keys, path, condition)
-            for keys, (path, condition) in zip(self.paths, when.items(), strict=True)
-        )
+        self._tests = tuple(_Test(path, condition) for path, condition in when.items())
+        self.impostor = KeyPaths(tuple(path.split(".")) for path in when).impostor
+        """A key of the arguments that looks like one that is read here, and that one."""
 
     def settle(self, arguments: Mapping[str, Any]) -> Settled:
         """All must hold: one that is false settles it, be the others undecided or not."""
@@ -52,8 +51,8 @@ class Conditions:
 class _Test:
     """The condition on the value at one path."""
 
-    def __init__(self, keys: tuple[str, ...], path: str, condition: Condition) -> None:
-        self._keys, self._path = keys, path
+    def __init__(self, path: str, condition: Condition) -> None:
+        self._keys, self._path = tuple(path.split(".")), path
         self._present = condition.present
         self._type, self._tests = _tests(condition)
 

@@ -13,6 +13,7 @@ from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.policy.rate_limit import RateLimiter
 from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
 from thoughtgate_proxy.core.policy.visibility import Visibility
+from thoughtgate_proxy.core.protocol.confusables import alike
 from thoughtgate_proxy.core.protocol.message import Request, Target
 from thoughtgate_proxy.core.protocol.uri import readings
 
@@ -123,6 +124,9 @@ class PolicyEngine:
         strictest: Decision | None = None
         unsettled = ""
         for applied in matching:
+            if applied.when and (found := applied.when.impostor(arguments)):
+                reason = f"{alike(found)}, on which {_named(applied)} depends"
+                return self._decide(Outcome.DENY, Gate.RULES, reason, **_facts(applied))
             settled = applied.when.settle(arguments) if applied.when else None
             if settled is not None and settled.holds is False:
                 continue
@@ -155,10 +159,7 @@ class PolicyEngine:
         if standing is not None:
             return standing
         where = _named(applied)
-        facts: dict[str, Any] = {
-            "rule": applied.number,
-            "match": applied.rule.match if applied.rule else None,
-        }
+        facts = _facts(applied)
         limit = applied.rule.limit if applied.rule else None
         if limit is not None and applied.action is not Action.DENY and not again:
             wait = self._limiter.take(applied.number or 0, limit, now)
@@ -252,6 +253,10 @@ def arguments_of(request: Request) -> Mapping[str, Any]:
 
 
 _STRICTNESS = {Outcome.FORWARD: 0, Outcome.HOLD: 1, Outcome.DENY: 2}
+
+
+def _facts(applied: Applied) -> dict[str, Any]:
+    return {"rule": applied.number, "match": applied.rule.match if applied.rule else None}
 
 
 def _named(applied: Applied) -> str:

@@ -74,7 +74,12 @@ class Explainer:
         """What would become of the one message in `body`, the bytes of a POST."""
         limits = self.gate.config.limits
         try:
-            read = message.read(body, max_batch=limits.batch, max_depth=limits.json_depth)
+            read = message.read(
+                body,
+                max_batch=limits.batch,
+                max_depth=limits.json_depth,
+                max_values=limits.json_values,
+            )
         except Malformed as error:
             refused = ExplanationStep(
                 "message", ExplainedOutcome.REFUSED, "it has no single reading"
@@ -154,11 +159,15 @@ class Explainer:
     def _rules(
         self, matching: Matching, arguments: Mapping[str, Any], decision: Decision
     ) -> list[ExplanationStep]:
-        steps = []
+        steps: list[ExplanationStep] = []
         for applied in matching:
-            settled = applied.when.settle(arguments) if applied.when else None
-            if settled is None:
+            if applied.when is None:
                 break
+            if applied.when.impostor(arguments):
+                at = self._at("governance", "rules", applied.number or 0, "when")
+                refused = ExplainedOutcome.REFUSED
+                return [*steps, ExplanationStep("rules", refused, decision.reason, at)]
+            settled = applied.when.settle(arguments)
             text = f"`governance.rules[{applied.number}]`, `{applied.rule and applied.rule.match}`"
             text += f": {settled.why}" if settled.why else ""
             at = self._at("governance", "rules", applied.number or 0, "when")

@@ -13,7 +13,7 @@ import msgspec
 
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.protocol import strict_json
-from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins_within
+from thoughtgate_proxy.core.protocol.confusables import KnownKeys
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
 
 PARSE_ERROR = -32700
@@ -120,10 +120,18 @@ class Batch:
     members: tuple[tuple[Message, bytes], ...]
 
 
-def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH) -> Message | Batch:
+def read(
+    body: bytes,
+    *,
+    max_batch: int,
+    max_depth: int = strict_json.MAX_DEPTH,
+    max_values: int = strict_json.MAX_VALUES,
+) -> Message | Batch:
     """Read the body of a POST. Raises `Malformed`."""
     try:
-        value = strict_json.loads(body, max_depth)
+        value = strict_json.loads(body, max_depth, max_values)
+    except strict_json.TooMany as error:
+        raise Malformed(str(error), PARSE_ERROR, limit="json_values") from error
     except strict_json.TooDeep as error:
         raise Malformed(str(error), PARSE_ERROR, limit="json_depth") from error
     except strict_json.UnreadableJSON as error:
@@ -136,7 +144,8 @@ def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH)
         said = f"the batch has {len(value)} messages, allowed are {max_batch}"
         raise Malformed(said, limit="batch")
     members = tuple(map(_message, value))
-    ids = [member.id for member in members if isinstance(member, Request)]
+    # As text: clients and servers hold `1` and `"1"` for one.
+    ids = [str(member.id) for member in members if isinstance(member, Request)]
     if len(set(ids)) != len(ids):
         raise Malformed("two requests of the batch have the same id")
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
@@ -204,13 +213,9 @@ def _params(value: Any, id: Id | None) -> dict[str, Any]:
 
 def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
     arguments = params.get("arguments")
-    if arguments is not None:
-        if not isinstance(arguments, dict):
-            said = f"`arguments` is {_type(arguments)}, allowed is an object"
-            raise Malformed(said, INVALID_PARAMS, id)
-        if found := twins_within(arguments):
-            said = f"the argument keys {_shown(found[0])} and {_shown(found[1])} look alike"
-            raise Malformed(said, id=id)
+    if arguments is not None and not isinstance(arguments, dict):
+        said = f"`arguments` is {_type(arguments)}, allowed is an object"
+        raise Malformed(said, INVALID_PARAMS, id)
     kind = GATED[method]
     if kind is Kind.TOOL or kind is Kind.PROMPT:
         return (_target(kind, params, "name", id),)

@@ -42,21 +42,29 @@ _PLAIN = re.compile(
 
 def _readings(uri: str) -> Iterator[str]:
     yield uri
-    yield walked(uri)
-    for _ in range(_DECODED_AT_MOST + 1):
-        yield from _undecoded(uri)
+    yield from _forms(uri)
+    for _ in range(_DECODED_AT_MOST):
         if not _ESCAPE.search(uri):
             return
         uri = unquote(uri)
         yield uri
+        yield from _forms(uri)
         # Dropped by parsers of URLs; and a NUL ends a name for whatever is written in C.
         if (bare := _CONTROL.sub("", uri).strip()) != uri:
             yield bare
-            yield from _undecoded(bare)
+            yield from _forms(bare)
             yield uri.partition("\0")[0]
 
 
-def _undecoded(uri: str) -> Iterator[str]:
+def _forms(uri: str) -> Iterator[str]:
+    """What is made of `uri` before anything in it is decoded, but to walk it."""
+    yield (steps := walked(uri))
+    yield from _parsed(uri)
+    if steps != uri:
+        yield from _parsed(steps)
+
+
+def _parsed(uri: str) -> Iterator[str]:
     yield normalised(uri)
     yield quote(normalised(uri), safe=_RESERVED)
     if (special := _SPECIAL.fullmatch(uri)) is not None:
@@ -161,7 +169,9 @@ def _decoded(text: str) -> str:
 def _authority(authority: str) -> str:
     user, at, host = authority.rpartition("@")
     # Lower case last: a decoded escape may be a letter.
-    return f"{_escapes(user)}{at}{_escapes(host).lower().removesuffix(':')}"
+    # Empty, user and port are the same as none (section 6.2.3).
+    start = f"{_escapes(user)}{at}" if user else ""
+    return f"{start}{_escapes(host).lower().removesuffix(':')}"
 
 
 def _escapes(text: str) -> str:
