@@ -1,7 +1,8 @@
 """Whether a rule's `when` holds: true, false, or undecided.
 
-A value that is missing, null or of another type than the condition's is not taken for "does not
-hold", since a server may read it as one that does: "1001" for 1001, a default for what is missing.
+A value that is missing, null or of another type than the condition's, or a number that a double
+does not hold, is not taken for "does not hold", since a server may read it as one that does: "1001"
+for 1001, a default for what is missing.
 The engine then lets the stricter answer stand.
 """
 
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from thoughtgate_proxy.core.config.values import Condition
 from thoughtgate_proxy.core.policy.glob import FirstMatch
@@ -55,6 +58,7 @@ class _Test:
         self._keys, self._path = tuple(path.split(".")), path
         self._present = condition.present
         self._type, self._tests = _tests(condition)
+        self._rounded = _tests(_in_doubles(condition))[1] if self._type is Decimal else None
 
     def settle(self, arguments: Mapping[str, Any]) -> Settled:
         value, problem = _at(self._keys, arguments)
@@ -66,13 +70,31 @@ class _Test:
             return Settled(None, f"`{self._path}` {problem}")
         if isinstance(value, int) and not isinstance(value, bool):
             value = Decimal(value)
+        number: Any = value
         if type(value) is not self._type:
             found = _found(value)
             return Settled(None, f"`{self._path}` is {found}, expected {_TYPES[self._type]}")
-        for holds, said in self._tests:
-            if not holds(value):
-                return Settled(False, f"`{self._path}` {said}")
-        return _HOLDS
+        failed = _failed(self._tests, value)
+        if self._rounded is not None:
+            # Most servers read a number as a double, so 1.00000000000000000001 may be 1 to them.
+            rounded = _failed(self._rounded, float(number))
+            if (failed is None) is not (rounded is None):
+                return Settled(None, f"`{self._path}` is a number that servers may round")
+        return _HOLDS if failed is None else Settled(False, f"`{self._path}` {failed}")
+
+
+def _failed(tests: list[tuple[Any, str]], value: Any) -> str | None:
+    return next((said for holds, said in tests if not holds(value)), None)
+
+
+def _in_doubles(condition: Condition) -> Condition:
+    """The same with each number as servers read it that know nothing better."""
+    changed: dict[str, Any] = {
+        name: float(bound)
+        for name in ("equals", "over", "under", "at_least", "at_most")
+        if (bound := getattr(condition, name)) is not None
+    }
+    return replace(condition, **changed, one_of=tuple(map(float, condition.one_of)))
 
 
 def _tests(condition: Condition) -> tuple[type | None, list[tuple[Any, str]]]:
@@ -99,11 +121,11 @@ def _tests(condition: Condition) -> tuple[type | None, list[tuple[Any, str]]]:
     return kind, tests
 
 
-def _more(than: Decimal, equal: bool) -> Any:
+def _more(than: Any, equal: bool) -> Any:
     return lambda value: value > than or (equal and value == than)
 
 
-def _less(than: Decimal, equal: bool) -> Any:
+def _less(than: Any, equal: bool) -> Any:
     return lambda value: value < than or (equal and value == than)
 
 

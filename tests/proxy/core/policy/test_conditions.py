@@ -1,5 +1,7 @@
 """A rule's `when`: true, false, or undecided, and never the less strict answer of two."""
 
+# ruff: noqa: E501  a table is read row by row
+
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -38,7 +40,9 @@ def settled(condition: Condition, arguments: Any, path: str = "a") -> bool | Non
         (Condition(matches="a*"), ["a"], None), (Condition(matches="a*"), None, None),
         (Condition(present=True), None, True), (Condition(present=False), None, False),
         (Condition(present=True, over=Decimal(1)), None, None),
-        (Condition(over=Decimal(2**53)), 2**53 + 1, True),
+        (Condition(over=Decimal(2**53)), 2**53 + 1, None), (Condition(over=Decimal(2**53)), 2**53 + 2, True),
+        (Condition(equals=Decimal(1)), Decimal("1.00000000000000000001"), None),
+        (Condition(equals=Decimal("0.1")), Decimal("0.1"), True), (Condition(over=Decimal(10)), Decimal("1e9999"), True),
         (Condition(equals=Decimal("1e999")), Decimal("1e999"), True),
         (Condition(over=Decimal(1)), Decimal("1e999999999999"), True),
     ],
