@@ -94,7 +94,7 @@ cluster: $(STAMP)  ## a real one-node Kubernetes, until Ctrl-C; needs root
 
 golden: $(STAMP)  ## write the golden pods and the PrometheusRule anew; read the difference
 	$(BIN)/python -m tests.injector.golden
-	$(BIN)/python -m tests.injector.monitoring
+	$(BIN)/python -m tests.manifests.monitoring
 
 screenshots: $(STAMP)  ## the pictures of the approvals page in docs/images (best with root)
 	@fc-list 2>/dev/null | grep -q JetBrains || \

@@ -1,110 +1,95 @@
-"""The one place where the parts are put together, and run."""
+"""One replica of the injector: builds its parts once, and runs them."""
 
 import asyncio
 import logging
 import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final
 
-import kopf
-
-from thoughtgate_injector import log, server
-from thoughtgate_injector.cluster import Cluster, ClusterError, in_cluster
-from thoughtgate_injector.config_check import Checker
-from thoughtgate_injector.config_webhook import ConfigWebhook
+from thoughtgate_injector import log, probes, signals
+from thoughtgate_injector.console import fail
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.metrics import Metrics
-from thoughtgate_injector.server import Health
-from thoughtgate_injector.trust import Trust
-from thoughtgate_injector.webhook import Webhook, register
+from thoughtgate_injector.core.verdict import Entry
+from thoughtgate_injector.kube.client import KubeClient, KubeError, in_cluster
+from thoughtgate_injector.tls.ca_store import CaStore
+from thoughtgate_injector.tls.cert_rotator import CertRotator
+from thoughtgate_injector.webhook import config_maps, kopf_bridge, pods, server
+from thoughtgate_injector.webhook.config_check import ConfigChecker
+from thoughtgate_injector.webhook.endpoint import Endpoint
+from thoughtgate_injector.webhook.kopf_bridge import Review
+from thoughtgate_injector.webhook.metrics import ReviewMetrics
+from thoughtgate_injector.webhook.server import Answer, Health
 
 logger = logging.getLogger(__name__)
-
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(slots=True)
 class Injector:
-    """All of one replica; `operate` runs it."""
+    """One replica; `operate` runs it."""
 
     settings: Settings
-    cluster: Cluster
-    login: Callable[[], kopf.ConnectionInfo]
-    """How kopf reaches the API server, which it asks once what `pods` are."""
+    kube: KubeClient
+    namespace: str
     version: str
     host: str | None = None
     port: int = names.WEBHOOK_PORT
     health_port: int = names.HEALTH_PORT
     drain: float = server.DRAIN
+    checker: ConfigChecker = field(default_factory=ConfigChecker)
     health: Health = field(default_factory=Health)
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: ReviewMetrics = field(default_factory=ReviewMetrics)
     bound: tuple[int, int] = (0, 0)
-    """The ports in use, of reviews and of probes, once they are."""
+    """The ports that are bound, for reviews and for probes; 0 before that."""
 
     async def operate(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, and the drain is over; SIGTERM and SIGINT set it."""
-        _on_signals(stop)
-        # Else kopf looks the uid up in passwd, where it need not be.
-        os.environ.setdefault("POD_ID", names.INJECTOR)
-        async with server.probes(
-            self.host, self.health_port, self.health, self.metrics.text
-        ) as port:
-            self.bound = (0, port)
-            await kopf.operator(
-                registry=self._registry(),
-                settings=self._kopf_settings(stop),
-                standalone=True,
-                clusterwide=True,
-                stop_flag=stop,
-            )
+        signals.stop_on_signals(stop)
+        try:
+            async with probes.serve(
+                self.host, self.health_port, self.health, self.metrics.text
+            ) as port:
+                self.bound = (0, port)
+                reviewer = Reviewer(self.settings, self.version)
+                await kopf_bridge.operate(reviewer, self.kube, self._serve, stop)
+        finally:
+            await self.kube.close()
 
-    def _registry(self) -> kopf.OperatorRegistry:
-        registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry, id="login")(lambda **_: self.login())
-        register(registry, Reviewer(self.settings, self.version))
-        return registry
-
-    def _kopf_settings(self, stop: asyncio.Event) -> kopf.OperatorSettings:
-        settings = kopf.OperatorSettings()
-        settings.admission.managed = None
-        settings.admission.server = partial(self._server, stop)
-        settings.scanning.disabled = True
-        settings.posting.enabled = False
-        settings.process.ultimate_exiting_timeout = None
-        return settings
-
-    async def _server(self, stop: asyncio.Event, function: Any) -> AsyncIterator[Any]:
-        """Serve as kopf's admission server; it is cancelled when the operator stops."""
-        # kopf has put its own handlers in place of ours by now. A stop by those leaves kopf's
-        # waiter for `stop` hanging, and kopf waits five seconds for that at its end.
-        _on_signals(stop)
-        trust = Trust(
-            cluster=self.cluster,
-            hosts=hosts(self.cluster.namespace),
+    async def _serve(self, review: Review) -> AsyncIterator[None]:
+        """Serve reviews until cancelled; yields once they are served."""
+        rotator = CertRotator(
+            store=CaStore(self.kube, self.namespace),
+            hosts=hosts(self.namespace),
             expires=self.metrics.expires,
-            told=self._told,
+            told=self._on_trust,
         )
-        await trust.serve()
-        webhook = Webhook(function, self.metrics, time.perf_counter)
-        configs = ConfigWebhook(Checker(), self.metrics, time.perf_counter)
-        answers = {**webhook.answers(), names.CONFIG_PATH: configs.answer}
+        await rotator.serve()
         async with server.reviews(
-            self.host, self.port, trust.context, answers, self.health, self.drain
+            self.host, self.port, rotator.context, self._answers(review), self.health, self.drain
         ) as port:
             self.bound = (port, self.bound[1])
-            yield {}  # the MutatingWebhookConfiguration is static: kopf has nothing to write
-            await trust.keep()
+            yield
+            await rotator.keep()
 
-    def _told(self, trouble: str | None) -> None:
+    def _answers(self, review: Review) -> Mapping[str, Answer]:
+        """Give the handler of each path."""
+        shared = (self.metrics, time.perf_counter)
+        check = Endpoint(
+            config_maps.ENTRY, "configmap", partial(config_maps.review, self.checker), *shared
+        )
+        reviews = {
+            names.PATH_PREFIX + entry.value: Endpoint(
+                entry.value, "pod", partial(pods.review, review, entry), *shared
+            ).answer
+            for entry in Entry
+        }
+        return {**reviews, names.CONFIG_PATH: check.answer}
+
+    def _on_trust(self, trouble: str | None) -> None:
         if trouble is None:
             self.health.trusted = True
         else:
@@ -116,12 +101,12 @@ def run(settings: Settings, *, port: int, health_port: int) -> int:
     """Run a replica in a cluster; 0 after SIGTERM, 1 where it cannot start."""
     log.configure()
     try:
-        cluster = in_cluster(os.environ.get("POD_NAMESPACE") or names.NAMESPACE)
-    except ClusterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        kube = in_cluster()
+    except KubeError as error:
+        return fail([str(error)])
+    namespace = os.environ.get("POD_NAMESPACE") or names.NAMESPACE
     injector = Injector(
-        settings, cluster, login, version("thoughtgate"), port=port, health_port=health_port
+        settings, kube, namespace, version("thoughtgate"), port=port, health_port=health_port
     )
     asyncio.run(_run(injector))
     logger.info("stopped")
@@ -130,24 +115,6 @@ def run(settings: Settings, *, port: int, health_port: int) -> int:
 
 async def _run(injector: Injector) -> None:
     await injector.operate(asyncio.Event())
-
-
-def _on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` on a signal; the first process of a container ignores those without a handler."""
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
-
-
-def login() -> kopf.ConnectionInfo:
-    """Reach the API server by its address: kopf's own login needs the cluster's DNS."""
-    host = os.environ["KUBERNETES_SERVICE_HOST"]
-    address = f"[{host}]" if ":" in host else host
-    return kopf.ConnectionInfo(
-        server=f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}",
-        ca_path=str(_ACCOUNT / "ca.crt"),
-        scheme="Bearer",
-        token=(_ACCOUNT / "token").read_text().strip(),
-    )
 
 
 def hosts(namespace: str) -> tuple[str, ...]:

@@ -2,21 +2,30 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Final
 
-from thoughtgate_injector import offline_cli, settings_source
+from thoughtgate_injector import settings_file
+from thoughtgate_injector.console import fail
 from thoughtgate_injector.core import names
-from thoughtgate_injector.core.census import State
+from thoughtgate_injector.core.pod_summary import SidecarState
 from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.verdict import Entry
+from thoughtgate_injector.offline import commands
 
-_EVICTED = (State.MISSING.value, State.OUTDATED.value)
-_EVICTION_INTERVAL = 30.0  # seconds
+_EVICTED: Final = (SidecarState.MISSING.value, SidecarState.OUTDATED.value)
+_EVICTION_INTERVAL: Final = 30.0  # seconds
+NAMESPACES: Final = {
+    "enabled": Entry.NAMESPACE,
+    "true": Entry.NAMESPACE,
+    "required": Entry.REQUIRED,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 is success, 1 a refusal with its reasons on stderr, 2 a wrong call."""
+    """Run the command; the exit code is 0 for success, 1 for a refusal, 2 for a usage error."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.command is None:
@@ -32,22 +41,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Puts the ThoughtGate sidecar into the pods that ask for it.",
     )
     parser.add_argument("--version", action="version", version=version("thoughtgate"))
-    commands = parser.add_subparsers(dest="command", metavar="command")
+    subparsers = parser.add_subparsers(dest="command", metavar="command")
 
-    run = commands.add_parser(
-        "run", help="serve the admission webhook in a cluster", description=_run.__doc__
-    )
-    _add_settings(run)
+    def command(name: str, run: Callable[[Any], int], help_text: str) -> argparse.ArgumentParser:
+        made = subparsers.add_parser(name, help=help_text, description=run.__doc__)
+        made.set_defaults(run=run)
+        return made
+
+    run = command("run", _run, "serve the admission webhook in a cluster")
+    _add_mounted_settings(run)
     run.add_argument("--port", type=int, default=names.WEBHOOK_PORT, help="for reviews, over TLS")
     _add_health_port(run)
-    run.set_defaults(run=_run)
 
-    watch = commands.add_parser(
-        "watch",
-        help="look for opted-in pods without the sidecar, or with an old one",
-        description=_watch.__doc__,
+    watch = command(
+        "watch", _watch, "look for opted-in pods without the sidecar, or with an old one"
     )
-    _add_settings(watch)
+    _add_mounted_settings(watch)
     _add_health_port(watch)
     watch.add_argument(
         "--evict",
@@ -63,33 +72,38 @@ def _parser() -> argparse.ArgumentParser:
         default=_EVICTION_INTERVAL,
         help="between two evictions (default: %(default)s)",
     )
-    watch.set_defaults(run=_watch)
 
-    outdated = commands.add_parser(
-        "outdated",
-        help="list the workloads to restart, as commands of kubectl",
-        description=_outdated.__doc__,
+    outdated = command(
+        "outdated", _outdated, "list the workloads to restart, as commands of kubectl"
     )
-    outdated.add_argument(
-        "--settings",
-        metavar="PATH",
-        type=Path,
-        help="the operator's settings (default: as mounted, else their ConfigMap in the cluster)",
-    )
+    where = "the operator's settings (default: as mounted, else their ConfigMap in the cluster)"
+    _add_settings(outdated, None, where)
     outdated.add_argument("--context", metavar="NAME", help="of the kubeconfig")
-    outdated.set_defaults(run=_outdated)
-    offline_cli.add_commands(commands)
+
+    inject = command(
+        "inject", _inject, "print manifests with the sidecar in them, without a cluster"
+    )
+    _add_files(inject)
+    _add_namespace(inject)
+    uninject = command(
+        "uninject", _uninject, "print manifests without the injected sidecar, as they were before"
+    )
+    _add_files(uninject)
+    validate = command(
+        "validate", _validate, "say what the webhooks would say of manifests, without a cluster"
+    )
+    _add_files(validate)
+    _add_namespace(validate)
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--settings",
-        metavar="PATH",
-        type=Path,
-        default=Path(names.SETTINGS_DIR),
-        help="the operator's settings: the mounted ConfigMap's folder, or the ConfigMap in a file",
-    )
+def _add_settings(parser: argparse.ArgumentParser, default: Path | None, where: str) -> None:
+    parser.add_argument("--settings", metavar="PATH", type=Path, default=default, help=where)
+
+
+def _add_mounted_settings(parser: argparse.ArgumentParser) -> None:
+    where = "the operator's settings: the mounted ConfigMap's folder, or the ConfigMap in a file"
+    _add_settings(parser, Path(names.SETTINGS_DIR), where)
 
 
 def _add_health_port(parser: argparse.ArgumentParser) -> None:
@@ -98,42 +112,80 @@ def _add_health_port(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--filename",
+        metavar="FILE",
+        required=True,
+        action="append",
+        help="YAML or JSON, or a folder of such files; `-` is stdin; may be given again",
+    )
+
+
+def _add_namespace(parser: argparse.ArgumentParser) -> None:
+    where = "the operator's settings: their ConfigMap in a file (default: as shipped)"
+    _add_settings(parser, None, where)
+    parser.add_argument(
+        "--namespace-inject",
+        choices=sorted(NAMESPACES),
+        help="what the label thoughtgate.io/inject of the target namespace says (default: none)",
+    )
+
+
 def _run(chosen: argparse.Namespace) -> int:
     """Serve admission reviews until SIGTERM."""
-    # Only here: kopf and the Kubernetes client take longer to load than `inject` takes to run.
+    # Imported late: kopf and the Kubernetes client take longer to load than `inject` to run.
     from thoughtgate_injector import app  # noqa: PLC0415
 
-    found = settings_source.load(chosen.settings)
+    found = settings_file.load(chosen.settings)
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
+        return fail(found.reasons)
     return app.run(found, port=chosen.port, health_port=chosen.health_port)
 
 
 def _watch(chosen: argparse.Namespace) -> int:
-    """Watch all pods until SIGTERM; say in events and metrics which ones are not as they ask."""
-    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+    """Watch all pods until SIGTERM; report opted-in pods without a current sidecar."""
+    from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
-    found = settings_source.load(chosen.settings)
+    found = settings_file.load(chosen.settings)
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
-    return watchdog_app.run(
+        return fail(found.reasons)
+    return process.run(
         found,
-        evict=frozenset(State(name) for name in chosen.evict),
+        evict=frozenset(SidecarState(name) for name in chosen.evict),
         interval=chosen.eviction_interval,
         health_port=chosen.health_port,
     )
 
 
 def _outdated(chosen: argparse.Namespace) -> int:
-    """Print a command for each workload whose pods have no sidecar, or not today's."""
-    from thoughtgate_injector import watchdog_app  # noqa: PLC0415 - as above
+    """Print a command for each workload whose pods have no sidecar, or an outdated one."""
+    from thoughtgate_injector.watchdog import process  # noqa: PLC0415 - as above
 
     mounted = Path(names.SETTINGS_DIR)
     path = chosen.settings or (mounted if mounted.is_dir() else None)
-    found = settings_source.load(path) if path is not None else None
+    found = settings_file.load(path) if path is not None else None
     if isinstance(found, Refusal):
-        return offline_cli.fail(found.reasons)
-    return watchdog_app.outdated(found, chosen.context)
+        return fail(found.reasons)
+    return process.outdated(found, chosen.context)
+
+
+def _inject(chosen: argparse.Namespace) -> int:
+    """Print the injected manifests; if a pod is refused, print only the reasons, on stderr."""
+    namespace = NAMESPACES.get(chosen.namespace_inject)
+    return commands.inject(chosen.filename, chosen.settings, namespace)
+
+
+def _uninject(chosen: argparse.Namespace) -> int:
+    """Print the manifests without the sidecar; if a status annotation is invalid, only why."""
+    return commands.uninject(chosen.filename)
+
+
+def _validate(chosen: argparse.Namespace) -> int:
+    """Print a line for each pod, template and ConfigMap; exit 1 if one is refused or unchecked."""
+    namespace = NAMESPACES.get(chosen.namespace_inject)
+    return commands.validate(chosen.filename, chosen.settings, namespace)
 
 
 def _seconds(text: str) -> float:

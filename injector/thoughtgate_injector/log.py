@@ -27,6 +27,3 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    # kopf logs each refusal as an error; a refusal is an answer, and has its own line.
-    logging.getLogger("kopf.objects").setLevel(logging.CRITICAL)

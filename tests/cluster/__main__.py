@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.cluster import cluster, exclusive, images
-from tests.injector.promtool import PromtoolMissingError, promtool
+from tests.manifests.promtool import PromtoolMissingError, promtool
 
 
 def main() -> int:

@@ -16,21 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import kopf
 import yaml
-from kubernetes import client
+from kubernetes.aio.client import Configuration
 
 from examples.demo.processes import free_port
 from tests.cluster import control_plane, processes
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, NAMESPACE, settings
 from tests.cluster.rest import Reply, Rest
-from tests.injector.core.test_recognise import injected
-from thoughtgate_injector import log, settings_source
+from tests.injector.core.test_sidecar_diff import injected
+from thoughtgate_injector import log, settings_file
 from thoughtgate_injector.app import Injector
-from thoughtgate_injector.cluster import Cluster as InjectorsCluster
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.kube.client import client
 
 _MARKERS = itertools.count()
 
@@ -179,22 +178,17 @@ def main() -> int:
     parser.add_argument("port", type=int)
     chosen = parser.parse_args()
     log.configure()
-    found = settings_source.load(chosen.folder / "settings")
+    found = settings_file.load(chosen.folder / "settings")
     if isinstance(found, Refusal):
         sys.stderr.write(f"{found}\n")
         return 1
     token = (chosen.folder / "token").read_text().strip()
-    configuration = client.Configuration(
-        host=chosen.server, api_key={"authorization": f"Bearer {token}"}
-    )
+    configuration = Configuration(host=chosen.server, api_key={"BearerToken": f"Bearer {token}"})
     configuration.ssl_ca_cert = chosen.authority
-    configuration.retries = 0
     injector = Injector(
         found,
-        InjectorsCluster(client.ApiClient(configuration), NAMESPACE),
-        lambda: kopf.ConnectionInfo(
-            server=chosen.server, ca_path=chosen.authority, scheme="Bearer", token=token
-        ),
+        client(configuration),
+        NAMESPACE,
         "0.2.0",
         host="127.0.0.1",
         port=chosen.port,

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.cluster import replicas
 from tests.cluster.cluster import Cluster
-from thoughtgate_injector import certificates
+from thoughtgate_injector.tls import certificates
 
 _SCRIPT = Path(__file__).parent / "pods" / "mesh.py"
 

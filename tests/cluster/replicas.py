@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import NAMESPACE
-from thoughtgate_injector.certificates import Authority
+from thoughtgate_injector.tls.certificates import Authority
 
 DEPLOYMENT = "deployment/thoughtgate-injector"
 PODS = ("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=thoughtgate-injector")

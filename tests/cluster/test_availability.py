@@ -14,8 +14,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.creations import Load
 from tests.cluster.images import ROOT
 from tests.cluster.install import NAMESPACE, install
-from thoughtgate_injector import certificates
-from thoughtgate_injector.certificates import Authorities
+from thoughtgate_injector.tls import certificates
+from thoughtgate_injector.tls.certificates import Authorities
 
 # Pods created a second while the replicas change. Two processors have little left beside 50.
 PACES = [20, pytest.param(50, marks=pytest.mark.long)]

@@ -14,7 +14,7 @@ from tests.cluster import beside
 from tests.cluster.cluster import Cluster
 from tests.cluster.rest import Rest
 from tests.injector import golden
-from tests.injector.core.test_recognise import DECOYS, OTHERS, injected, ours, volume
+from tests.injector.core.test_sidecar_diff import DECOYS, OTHERS, injected, ours, volume
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.verdict import Entry
 

@@ -9,7 +9,7 @@ from tests.cluster.cluster import Cluster, CommandFailedError
 from tests.cluster.images import ROOT
 from tests.cluster.install import NAMESPACE, install
 from tests.cluster.main_job import WAIT, pod
-from tests.injector.running import review
+from tests.injector.replica import review
 
 AGENT = "my-agent"
 FORGE = """

@@ -22,7 +22,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.rest import Rest
 from tests.cluster.test_policy import ALL, NAMESPACES
 from tests.injector import golden
-from tests.injector.running import review
+from tests.injector.replica import review
 
 Pod = dict[str, Any]
 WORDS = (None, "true", "false", "flase")

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster import beside
 from tests.cluster.cluster import Cluster
 from tests.cluster.rest import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Rest
-from tests.injector.core.test_recognise import injected, ours
+from tests.injector.core.test_sidecar_diff import injected, ours
 
 Pod = dict[str, Any]
 POD = "running"

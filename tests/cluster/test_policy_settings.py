@@ -12,7 +12,7 @@ from tests.cluster import beside
 from tests.cluster.cluster import Cluster
 from tests.cluster.install import MANIFESTS, settings
 from tests.cluster.rest import Rest
-from tests.injector.core.test_recognise import injected, ours
+from tests.injector.core.test_sidecar_diff import injected, ours
 
 Object = dict[str, Any]
 OLD = "ghcr.io/thoughtgate/thoughtgate-proxy:v0.1.0"

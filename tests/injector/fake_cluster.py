@@ -1,11 +1,7 @@
 """An API server that knows what the injector asks: discovery, one Secret, one webhook."""
 
-import asyncio
-import contextlib
 import datetime as dt
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +9,10 @@ from typing import Any
 import jsonpatch
 import yaml
 from aiohttp import web
-from kubernetes import client
 
-from thoughtgate_injector.cluster import Cluster
+from tests.injector.fake_server import FakeServer
 from thoughtgate_injector.core import names
+from thoughtgate_injector.tls.ca_store import CaStore
 
 BASE = Path(__file__).parents[2] / "manifests/base"
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/" + names.INJECTOR
@@ -32,56 +28,31 @@ def _resource(name: str, kind: str, *, namespaced: bool) -> dict[str, Any]:
     }
 
 
-class FakeCluster:
+class FakeCluster(FakeServer):
     """Holds the objects; `down` makes every call a 503; `requests` counts by method and path.
 
     `now` is what its clock says; None is the real time.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.secrets: dict[str, dict[str, Any]] = {}
         self.webhook: dict[str, Any] | None = yaml.safe_load((BASE / "webhook.yaml").read_text())
         self.config_webhook: dict[str, Any] = yaml.safe_load(
             (BASE / "config-webhook.yaml").read_text()
         )
         self.requests: Counter[str] = Counter()
-        self.down = False
         self.now: dt.datetime | None = None
-        self.url = ""
 
     def bundles(self) -> list[str | None]:
         assert self.webhook is not None
         entries = [*self.webhook["webhooks"], *self.config_webhook["webhooks"]]
         return [entry["clientConfig"].get("caBundle") for entry in entries]
 
-    def cluster(self) -> Cluster:
-        return Cluster(client.ApiClient(client.Configuration(host=self.url)), names.NAMESPACE)
+    def store(self) -> CaStore:
+        return CaStore(self.kube(), names.NAMESPACE)
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["FakeCluster"]:
-        """Serve on a thread with a loop of its own: kopf takes every younger task for its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
-
-        async def start() -> None:
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-
-        try:
-            asyncio.run_coroutine_threadsafe(start(), loop).result()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await self._answer(request)
         if self.now is not None:
             response.headers["Date"] = format_datetime(self.now, usegmt=True)

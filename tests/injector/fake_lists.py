@@ -1,24 +1,20 @@
 """An API server with pods and namespaces: pages, watches, events and evictions, as the real one."""
 
 import asyncio
-import contextlib
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
-from kubernetes import client
 
+from tests.injector.fake_server import FakeServer
 from thoughtgate_injector.core import names
-from thoughtgate_injector.kube import Kube
 
 PATHS = {"/api/v1/namespaces": "Namespace", "/api/v1/pods": "Pod"}
 NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
-class FakeLists:
+class FakeLists(FakeServer):
     """Holds objects by path and uid; changes reach those who watch.
 
     `gone`: resourceVersions below this one are too old. `expired_pages`: that many continue tokens
@@ -26,6 +22,7 @@ class FakeLists:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.objects: dict[str, dict[str, dict[str, Any]]] = {path: {} for path in PATHS}
         self.webhook: dict[str, Any] | None = {"webhooks": [{"clientConfig": {"caBundle": "eA=="}}]}
         self.events: list[dict[str, Any]] = []
@@ -33,18 +30,9 @@ class FakeLists:
         self.requests: Counter[str] = Counter()
         self.gone = 0
         self.expired_pages = 0
-        self.down = False
         self.eviction_status = 201
-        self.url = ""
         self._version = 0
         self._history: list[tuple[int, str, str, dict[str, Any]]] = []
-        self._changed = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def kube(self) -> Kube:
-        configuration = client.Configuration(host=self.url)
-        configuration.retries = 0
-        return Kube(client.ApiClient(configuration))
 
     def put(self, path: str, document: dict[str, Any]) -> None:
         """Create or change an object."""
@@ -66,33 +54,6 @@ class FakeLists:
         self._version += 1
         document["metadata"]["resourceVersion"] = str(self._version)
         self._history.append((self._version, path, kind, json.loads(json.dumps(document))))
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["FakeLists"]:
-        """Serve on a thread with a loop of its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=0, handler_cancellation=True
-        )
-
-        async def start() -> None:
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-
-        try:
-            asyncio.run_coroutine_threadsafe(start(), loop).result()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield self
-        finally:
-            self.down = True
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.path

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.refusal import Refusal, listed, refused, shown
+from thoughtgate_injector.core.untyped import mapping
 
 # Source: k8s.io/apimachinery, validation.IsConfigMapKey; a file's name, and no way out of a folder.
 _KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -16,7 +17,7 @@ _KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 @dataclass(frozen=True, slots=True)
 class ConfigFiles:
-    """The configuration and what lies beside it: plain file names and their content."""
+    """The configuration, and the other files by name."""
 
     config: bytes
     beside: Mapping[str, bytes]
@@ -24,13 +25,8 @@ class ConfigFiles:
 
 def is_config(document: Mapping[str, Any]) -> bool:
     """Tell whether an object is a ConfigMap that asks to be checked by its label."""
-    metadata = document.get("metadata")
-    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
-    return (
-        document.get("kind") == "ConfigMap"
-        and isinstance(labels, Mapping)
-        and labels.get(names.CONFIG_LABEL) == "true"
-    )
+    labels = mapping(mapping(document.get("metadata")).get("labels"))
+    return document.get("kind") == "ConfigMap" and labels.get(names.CONFIG_LABEL) == "true"
 
 
 def read(document: Mapping[str, Any]) -> ConfigFiles | Refusal:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from thoughtgate_injector.core import names, record
+from thoughtgate_injector.core import names, status_annotation
 from thoughtgate_injector.core import sidecar as sidecars
 from thoughtgate_injector.core.patch import Add, add
 from thoughtgate_injector.core.pod import Container, EnvVar
 from thoughtgate_injector.core.refusal import shown
 from thoughtgate_injector.core.resources import amounts, raised
-from thoughtgate_injector.core.verdict import Inject
+from thoughtgate_injector.core.verdict import Injection
 
 # A program reads one of each pair; which one differs from program to program.
 _PROXIES = {"HTTP_PROXY": "NO_PROXY", "http_proxy": "no_proxy"}
@@ -23,15 +23,15 @@ _LOCALHOST = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """The patch, and what the pod's owner should be told beside it."""
+    """The patch, and warnings for the pod's owner."""
 
     operations: tuple[Add, ...]
     warnings: tuple[str, ...]
 
 
 @dataclass(slots=True)
-class _Changes:
-    """What has been gathered for one pod."""
+class _Gathered:
+    """The changes to one pod so far."""
 
     operations: list[Add] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -39,12 +39,12 @@ class _Changes:
     no_proxy: dict[str, list[str]] = field(default_factory=dict)
 
 
-def mutation(document: Mapping[str, Any], inject: Inject, version: str) -> Mutation:
+def mutation(document: Mapping[str, Any], inject: Injection, version: str) -> Mutation:
     """Give the operations that put the sidecar into `document`, the pod of the verdict.
 
     `version` is the injector's own, for the status annotation.
     """
-    changes = _Changes()
+    changes = _Gathered()
     for group, index, container in inject.others:
         if container.name not in inject.options.exclude_containers:
             _environment(("spec", group, index, "env"), container, changes)
@@ -55,7 +55,7 @@ def mutation(document: Mapping[str, Any], inject: Inject, version: str) -> Mutat
     return Mutation(tuple(changes.operations), tuple(changes.warnings))
 
 
-def _environment(path: tuple[str | int, ...], container: Container, changes: _Changes) -> None:
+def _environment(path: tuple[str | int, ...], container: Container, changes: _Gathered) -> None:
     there: dict[str, tuple[int, EnvVar]] = {
         variable.name: (index, variable) for index, variable in enumerate(container.env or ())
     }
@@ -87,7 +87,7 @@ def _add_localhost(
     container: Container,
     index: int,
     variable: EnvVar,
-    changes: _Changes,
+    changes: _Gathered,
 ) -> None:
     if variable.value_from:
         # Its value is not ours to read, and nothing can be appended to it.
@@ -106,7 +106,7 @@ def _add_localhost(
     changes.no_proxy.setdefault(container.name, []).append(variable.name)
 
 
-def _volumes(inject: Inject, changes: _Changes) -> list[str]:
+def _volumes(inject: Injection, changes: _Gathered) -> list[str]:
     there = {volume.get("name") for volume in inject.pod.spec.volumes or ()}
     ours = sidecars.volumes(inject.sidecar.config_map)
     new = [volume for name, volume in ours.items() if name not in there]
@@ -119,8 +119,8 @@ def _volumes(inject: Inject, changes: _Changes) -> list[str]:
 
 def _annotations(
     document: Mapping[str, Any],
-    inject: Inject,
-    changes: _Changes,
+    inject: Injection,
+    changes: _Gathered,
     volumes: list[str],
     version: str,
 ) -> None:
@@ -134,7 +134,7 @@ def _annotations(
     agents = [container for group, _, container in inject.others if group == "containers"]
     if agents and names.DEFAULT_CONTAINER not in there:
         new[names.DEFAULT_CONTAINER] = agents[0].name
-    new[names.STATUS] = record.status(
+    new[names.STATUS] = status_annotation.status(
         inject,
         version,
         annotations=sorted(new),
@@ -153,7 +153,7 @@ def _annotations(
         ]
 
 
-def _container(inject: Inject, changes: _Changes) -> None:
+def _container(inject: Injection, changes: _Gathered) -> None:
     ours = sidecars.container(inject.sidecar)
     group = "initContainers" if inject.sidecar.native else "containers"
     members = (

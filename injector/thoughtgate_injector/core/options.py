@@ -127,7 +127,7 @@ class _Reader:
         return None
 
     def native(self) -> bool:
-        # "true" is the default and takes nothing away, so it needs no permission.
+        # "true" is the default, so it needs no permission.
         if self._get("native-sidecar") == "true":
             return True
         found = self._guarded("native-sidecar")
@@ -147,7 +147,7 @@ class _Reader:
             )
             return None
         if amount < least:
-            # "100m" of memory is a tenth of a byte: always a slip of the pen for 100M.
+            # "100m" of memory is a tenth of a byte: always a typing mistake for 100M.
             self._refuse(name, found, f"allowed: {least_words} or more")
             return None
         return found
@@ -181,6 +181,6 @@ class _Reader:
 
 
 def nearest(key: str) -> str:
-    """Give the right key that looks most like this one."""
+    """Give the valid key that is most similar to this one."""
     offered = [name for name in _ANNOTATIONS if name != names.STATUS]
     return difflib.get_close_matches(key, offered, n=1, cutoff=0)[0]

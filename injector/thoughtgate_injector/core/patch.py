@@ -16,7 +16,7 @@ class Add(TypedDict):
 
 
 class Remove(TypedDict):
-    """Likewise; a webhook sends none of these."""
+    """An operation that the webhook never sends; `uninject` needs it."""
 
     op: Literal["remove"]
     path: str

@@ -14,7 +14,7 @@ Quantities = dict[str, str | int | float]
 
 
 class _Read(msgspec.Struct, frozen=True, rename="camel"):
-    """Unknown fields are passed over: the API server knows them, and knows more every year."""
+    """Unknown fields are ignored: each release of Kubernetes adds some."""
 
 
 class EnvVar(_Read, frozen=True, rename="camel"):

@@ -32,7 +32,7 @@ _LONGEST: Final = 40
 
 
 def parse(value: str | float) -> Fraction:
-    """Give the amount in cores or bytes; raise ValueError for what is no quantity of zero or more.
+    """Give the amount in cores or bytes; raise ValueError for what is not a quantity >= 0.
 
     YAML may give a number where the API server would give a string: both are read.
     """
@@ -42,7 +42,7 @@ def parse(value: str | float) -> Fraction:
         raise ValueError("is no quantity; allowed: such as `250m`, `0.5`, `64Mi`, `1G`")
     suffix = match["suffix"] or ""
     number = Fraction(match["number"])
-    if suffix[:1] in {"e", "E"} and len(suffix) > 1 and suffix not in _SUFFIXES:
+    if suffix[:1] in {"e", "E"} and suffix not in _SUFFIXES:
         return number * Fraction(10) ** int(suffix[1:])
     return number * _SUFFIXES.get(suffix, Fraction(1))
 

@@ -1,4 +1,4 @@
-"""What the sidecar asks for, and what a pod's own resources make of it.
+"""The sidecar's resources, and how they fit the pod's own.
 
 Source: the table "Resource Recommendations" of the reference document; for the quality of service
 k8s.io/kubernetes/pkg/apis/core/v1/helper/qos/qos.go.
@@ -83,7 +83,7 @@ def _pair(
 
 
 def unreadable(pod: Pod) -> list[str]:
-    """Name every quantity of cpu or memory in the pod that is none, as `place: reason`."""
+    """Name every invalid quantity of cpu or memory in the pod, as `place: reason`."""
     found = [("spec.resources", pod.spec.resources)] + [
         (f"spec.{group}[{index}].resources", container.resources)
         for group, index, container in containers(pod)
@@ -118,7 +118,7 @@ def raised(pod: Pod, ours: Share) -> list[Add]:
 
 
 def amounts(resources: Resources | None) -> dict[str, Quantities]:
-    """Give what of cpu and memory there is, by section and kind."""
+    """Give the amounts of cpu and memory, by section and kind."""
     found: dict[str, Quantities] = {}
     for section, kind, value in _amounts(resources):
         found.setdefault(section, {})[kind] = value

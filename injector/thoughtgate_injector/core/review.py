@@ -1,4 +1,4 @@
-"""The whole way of a pod, in one pure function: verdict, patch, record."""
+"""Reviews a pod in one pure function: verdict, patch, status annotation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from thoughtgate_injector.core.mutate import Mutation, mutation
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.core.verdict import Entry, Inject, Skip, Unchanged, decide
+from thoughtgate_injector.core.verdict import Entry, Injection, NoChange, Skip, decide
 
-Outcome = Mutation | Unchanged | Skip | Refusal
+Outcome = Mutation | NoChange | Skip | Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewer:
-    """What stays the same from pod to pod: the operator's settings and our own version."""
+    """The operator's settings and our own version, which are the same for every pod."""
 
     settings: Settings
     version: str
@@ -22,6 +22,6 @@ class Reviewer:
     def review(self, document: Mapping[str, Any], entry: Entry, *, of_job: bool = False) -> Outcome:
         """Decide about a decoded pod or template, and say how it is to be changed."""
         verdict = decide(document, entry, self.settings, of_job=of_job)
-        if isinstance(verdict, Inject):
+        if isinstance(verdict, Injection):
             return mutation(document, verdict, self.version)
         return verdict

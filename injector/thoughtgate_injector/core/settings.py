@@ -25,9 +25,9 @@ ENV: Final = "sidecar.env"
 ALLOWED: Final = "options.allowed"
 KEYS: Final = (IMAGES, ENV, ALLOWED)
 
-# What an agent's developer may set only where the operator says so.
+# Options that an agent's developer may use only if the operator allows them.
 GUARDED: Final = ("config", "image", "native-sidecar")
-# What goes into every sidecar beside the contract's own: where the outside is reached.
+# Environment that the operator may add to every sidecar: how the outside is reached.
 SIDECAR_ENV: Final = (names.ENV_SLACK_API_URL, "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 IMAGE: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}")
 _WORD: Final = re.compile(r"[^ \n]+")

@@ -3,6 +3,7 @@
 Source: `injection.md`, "What is added"; probes and ports from the reference document.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,7 @@ from thoughtgate_injector.core.resources import Share
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """Everything in which one pod's sidecar may differ from another's."""
+    """Everything that differs between the sidecars of two pods."""
 
     image: str
     config_map: str
@@ -52,49 +53,26 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
 
     No command and no arguments: the image's own entrypoint runs.
     """
+    port = sidecar.admin_port_name
     return {
         "name": names.CONTAINER,
         "image": sidecar.image,
         "imagePullPolicy": "IfNotPresent",
         **({"restartPolicy": "Always"} if sidecar.native else {}),
         "ports": [
-            {
-                "name": sidecar.proxy_port_name,
-                "containerPort": names.PROXY_PORT,
-                "protocol": "TCP",
-            },
-            {
-                "name": sidecar.admin_port_name,
-                "containerPort": names.ADMIN_PORT,
-                "protocol": "TCP",
-            },
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (
+                (sidecar.proxy_port_name, names.PROXY_PORT),
+                (sidecar.admin_port_name, names.ADMIN_PORT),
+            )
         ],
         "env": _env(sidecar),
-        "resources": {
-            "requests": sidecar.share.requests(),
-            "limits": sidecar.share.limits(),
-        },
-        "securityContext": {
-            **SECURITY_CONTEXT,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        # The agent starts after this one has passed; else its first call meets a closed port.
-        "startupProbe": {
-            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 1,
-            "failureThreshold": 120,
-        },
-        "livenessProbe": {
-            "httpGet": {"path": names.HEALTH_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 10,
-            "timeoutSeconds": 5,
-        },
-        "readinessProbe": {
-            "httpGet": {"path": names.READY_PATH, "port": sidecar.admin_port_name},
-            "periodSeconds": 5,
-            "timeoutSeconds": 5,
-        },
+        "resources": {"requests": sidecar.share.requests(), "limits": sidecar.share.limits()},
+        "securityContext": copy.deepcopy(SECURITY_CONTEXT),
+        # The agent starts once this passes; otherwise its first call would meet a closed port.
+        "startupProbe": _probe(names.READY_PATH, port, periodSeconds=1, failureThreshold=120),
+        "livenessProbe": _probe(names.HEALTH_PATH, port, periodSeconds=10, timeoutSeconds=5),
+        "readinessProbe": _probe(names.READY_PATH, port, periodSeconds=5, timeoutSeconds=5),
         "volumeMounts": [
             {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
             for name, path, read_only in MOUNTS
@@ -143,6 +121,10 @@ def _env(sidecar: Sidecar) -> list[dict[str, Any]]:
     if sidecar.log_level is not None:
         fixed.append({"name": names.ENV_LOG_LEVEL, "value": sidecar.log_level})
     return fixed + [{"name": name, "value": sidecar.env[name]} for name in sorted(sidecar.env)]
+
+
+def _probe(path: str, port: str, **timing: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port}, **timing}
 
 
 def _field(name: str, path: str) -> dict[str, Any]:

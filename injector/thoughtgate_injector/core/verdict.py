@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from thoughtgate_injector.core import hazards, names, options, present
+from thoughtgate_injector.core import eligibility, names, options, sidecar_presence
 from thoughtgate_injector.core import pod as pods
 from thoughtgate_injector.core.options import Options
 from thoughtgate_injector.core.pod import Container, Pod
@@ -17,12 +17,13 @@ from thoughtgate_injector.core.refusal import Refusal, refused, shown
 from thoughtgate_injector.core.resources import is_guaranteed, share
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.sidecar import Sidecar
+from thoughtgate_injector.core.untyped import mapping
 
 WORDS: Final = ("true", "false")
 
 
 class Entry(Enum):
-    """Who asked for the injection; each has a webhook entry and a URL path of its own.
+    """By what a pod is opted in; each has a webhook entry and a URL path of its own.
 
     A pure webhook sees no namespace, so the API server tells it by the path.
     """
@@ -40,12 +41,12 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class NoChange:
     """The pod has our sidecar already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inject:
+class Injection:
     """The pod gets this sidecar; `others` are its containers, each with its list and place."""
 
     pod: Pod
@@ -54,7 +55,7 @@ class Inject:
     others: tuple[tuple[str, int, Container], ...]
 
 
-Verdict = Inject | Unchanged | Skip | Refusal
+Verdict = Injection | NoChange | Skip | Refusal
 
 
 def decide(
@@ -65,7 +66,7 @@ def decide(
     annotations = _or_empty(metadata.get("annotations")) if metadata is not None else None
     labels = _or_empty(metadata.get("labels")) if metadata is not None else None
     if metadata is None or annotations is None or labels is None:
-        # Whether it is opted in cannot be told.
+        # It is not known whether the pod is opted in.
         return refused(
             "`metadata`, its `annotations` and its `labels` cannot be read; allowed: mappings"
         )
@@ -87,19 +88,14 @@ def decide(
 
 
 def word_of(document: Mapping[str, Any]) -> str | Refusal | None:
-    """Give the pod's own word, for who must choose the entry without an API server."""
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    return _word(_mapping(metadata.get("annotations")), _mapping(metadata.get("labels")))
+    """Give the pod's own word; it chooses the entry where there is no API server."""
+    metadata = mapping(document.get("metadata"))
+    return _word(mapping(metadata.get("annotations")), mapping(metadata.get("labels")))
 
 
 def _or_empty(value: object) -> Mapping[str, Any] | None:
-    """Give a mapping that may be missing; None for what is none."""
+    """Give a mapping, empty if it is missing; None for any other type."""
     return {} if value is None else value if isinstance(value, Mapping) else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _word(annotations: Mapping[str, Any], labels: Mapping[str, Any]) -> str | Refusal | None:
@@ -137,7 +133,7 @@ def _opted_in(
     pod = pods.read(document)
     if isinstance(pod, Refusal):
         return pod
-    mistakes = hazards.found(pod)
+    mistakes = eligibility.found(pod)
     chosen = options.read(annotations, labels, settings)
     if isinstance(chosen, Refusal):
         return Refusal((*mistakes, *chosen.reasons))
@@ -145,16 +141,16 @@ def _opted_in(
     mistakes += _misfits(pod, chosen, others, of_job=of_job)
     if mistakes:
         return Refusal(tuple(mistakes))
-    asked = _Asked(pod, chosen, settings, tuple(container for _, _, container in others))
-    there = present.judge(document, pod, asked.sidecars(), native=chosen.native)
+    asked = _SidecarRequest(pod, chosen, settings, tuple(container for _, _, container in others))
+    there = sidecar_presence.judge(document, pod, asked.sidecars(), native=chosen.native)
     if isinstance(there, Refusal):
         return there
     if there:
-        return Unchanged()
+        return NoChange()
     sidecar = asked.sidecar()
     if isinstance(sidecar, Refusal):
         return sidecar
-    return Inject(pod, chosen, sidecar, others)
+    return Injection(pod, chosen, sidecar, others)
 
 
 def _misfits(
@@ -184,8 +180,8 @@ def _misfits(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What one pod asks for, from which its sidecar follows."""
+class _SidecarRequest:
+    """The input from which a pod's sidecar is made."""
 
     pod: Pod
     options: Options

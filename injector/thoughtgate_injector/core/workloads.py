@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from thoughtgate_injector.core.untyped import mapping, text
+
 _TEMPLATE: Final = ("spec", "template")
 # (API group, kind) -> the way to the pod in it.
 _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
@@ -19,7 +21,7 @@ _KINDS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PodTemplate:
     """One pod or template in a manifest."""
 
     path: tuple[str | int, ...]
@@ -38,11 +40,11 @@ def objects(document: object) -> Iterator[Mapping[str, Any]]:
         yield from (found for found, _, _ in _objects(document, (), None))
 
 
-def places(document: object) -> Iterator[Place]:
+def pod_templates(document: object) -> Iterator[PodTemplate]:
     """Give every pod and template of a decoded document, those in Lists too; else nothing."""
     if isinstance(document, Mapping):
         for found, path, kind in _objects(document, (), None):
-            yield from _places(found, path, kind)
+            yield from _templates_of(found, path, kind)
 
 
 def title_of(document: Mapping[str, Any]) -> str:
@@ -69,9 +71,9 @@ def _objects(
     yield document, path, kind if not own and kind is not None else (group, own)
 
 
-def _places(
+def _templates_of(
     document: Mapping[str, Any], path: tuple[str | int, ...], kind: tuple[str, str]
-) -> Iterator[Place]:
+) -> Iterator[PodTemplate]:
     way = _KINDS.get(kind)
     if way is None:
         return
@@ -81,18 +83,17 @@ def _places(
     if isinstance(pod, Mapping):
         _, own = kind
         title = f"{own}/{_name(document)}"
-        yield Place((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
+        yield PodTemplate((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
 
 
 def _kind(document: Mapping[str, Any]) -> tuple[str, str]:
     version, kind = document.get("apiVersion"), document.get("kind")
     if not isinstance(kind, str):
         return "", ""
-    group, slash, _ = version.partition("/") if isinstance(version, str) else ("", "", "")
+    group, slash, _ = text(version).partition("/")
     return group if slash else "", kind
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    metadata = document.get("metadata")
-    named = metadata if isinstance(metadata, Mapping) else {}
-    return str(named.get("name") or named.get("generateName") or "?")
+    metadata = mapping(document.get("metadata"))
+    return str(metadata.get("name") or metadata.get("generateName") or "?")

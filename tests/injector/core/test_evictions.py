@@ -1,24 +1,32 @@
 """Evictions are slow, of pods with a controller only, and end where they do not help."""
 
-from thoughtgate_injector.core.census import Asks, Seen, Standing, State, Workload
 from thoughtgate_injector.core.evictions import WORKLOAD_PAUSE, Evictions
+from thoughtgate_injector.core.pod_summary import (
+    OptIn,
+    PodSummary,
+    SidecarState,
+    SidecarStatus,
+    Workload,
+)
 
-BOTH = frozenset({State.MISSING, State.OUTDATED})
+BOTH = frozenset({SidecarState.MISSING, SidecarState.OUTDATED})
 WEB = Workload("Deployment", "web")
 
 
-def pod(uid: str, created: str = "2026-01-01T00:00:00Z", workload: Workload | None = WEB) -> Seen:
-    standing = Standing(State.MISSING)
-    return Seen(uid, "agents", uid, created, Asks.POD, standing, workload)
+def pod(
+    uid: str, created: str = "2026-01-01T00:00:00Z", workload: Workload | None = WEB
+) -> PodSummary:
+    standing = SidecarStatus(SidecarState.MISSING)
+    return PodSummary(uid, "agents", uid, created, OptIn.POD, standing, workload)
 
 
-def missing(*pods: Seen) -> list[tuple[Seen, State]]:
-    return [(one, State.MISSING) for one in pods]
+def missing(*pods: PodSummary) -> list[tuple[PodSummary, SidecarState]]:
+    return [(one, SidecarState.MISSING) for one in pods]
 
 
 def test_nothing_is_evicted_unless_told_to() -> None:
     assert Evictions(frozenset(), 30).next(0, missing(pod("a"))) is None
-    outdated = Evictions(frozenset({State.OUTDATED}), 30)
+    outdated = Evictions(frozenset({SidecarState.OUTDATED}), 30)
     assert outdated.next(0, missing(pod("a"))) is None
 
 
@@ -28,7 +36,7 @@ def test_a_pod_without_a_controller_is_never_evicted() -> None:
 
 def test_a_jobs_pod_is_not_evicted_for_an_old_sidecar() -> None:
     job = pod("a", workload=Workload("Job", "batch"))
-    assert Evictions(BOTH, 30).next(0, [(job, State.OUTDATED)]) is None
+    assert Evictions(BOTH, 30).next(0, [(job, SidecarState.OUTDATED)]) is None
     assert Evictions(BOTH, 30).next(0, missing(job)) == job
 
 

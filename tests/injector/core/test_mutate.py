@@ -6,14 +6,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.injector.core.test_pods import default
+from tests.injector.core.test_review import default
 from tests.injector.generated import without_ours
 from thoughtgate_injector.core.mutate import Mutation
 from thoughtgate_injector.core.patch import apply
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import GUARDED, Settings
-from thoughtgate_injector.core.verdict import Entry, Unchanged
+from thoughtgate_injector.core.verdict import Entry, NoChange
 
 REVIEWER = Reviewer(Settings(allowed=frozenset(GUARDED)), "0.1.0")
 
@@ -101,7 +101,7 @@ def test_twice_is_once_and_nothing_else_changes(pod: dict[str, Any]) -> None:
     assert isinstance(outcome, Mutation)
     patched = copy.deepcopy(pod)
     apply(patched, copy.deepcopy(outcome.operations))
-    assert REVIEWER.review(patched, Entry.POD) == Unchanged()
+    assert REVIEWER.review(patched, Entry.POD) == NoChange()
     assert without_ours(patched) == without_ours(pod)
     default(patched)
-    assert REVIEWER.review(patched, Entry.POD) == Unchanged()
+    assert REVIEWER.review(patched, Entry.POD) == NoChange()

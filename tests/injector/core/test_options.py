@@ -3,7 +3,7 @@
 import pytest
 
 from thoughtgate_injector.core import options
-from thoughtgate_injector.core.options import NAMES, Options
+from thoughtgate_injector.core.options import NAMES, Options, Profile
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.settings import Settings
 
@@ -94,3 +94,79 @@ def test_what_is_allowed_must_still_be_right(name: str, value: str) -> None:
 
 def test_the_default_of_a_guarded_option_needs_no_permission() -> None:
     assert read({"thoughtgate.io/native-sidecar": "true"}) == Options()
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "less"),
+    [
+        ("cpu-request", "1m", "999999n"),
+        ("cpu-limit", "0.001", "0.9999m"),
+        ("memory-request", "1Mi", "1023Ki"),
+        ("memory-limit", "1048576", "1048575"),
+    ],
+)
+def test_the_least_amount_is_allowed_and_a_little_less_is_refused(
+    name: str, least: str, less: str
+) -> None:
+    found = read({f"thoughtgate.io/{name}": least})
+    assert isinstance(found, Options)
+    assert getattr(found, name.replace("-", "_")) == least
+    refused = read({f"thoughtgate.io/{name}": less})
+    assert isinstance(refused, Refusal)
+    words = "`1m`" if name.startswith("cpu") else "`1Mi`"
+    assert f"allowed: {words} or more" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [("config", "a" * 253), ("config", ".".join("a" * 127)), ("image", "a" * 512)],
+)
+def test_the_longest_name_is_allowed_and_one_longer_is_refused(name: str, longest: str) -> None:
+    settings = Settings(allowed=frozenset({name}))
+    found = options.read({f"thoughtgate.io/{name}": longest}, {}, settings)
+    assert isinstance(found, Options)
+    assert getattr(found, name) == longest
+    longer = options.read({f"thoughtgate.io/{name}": longest + "a"}, {}, settings)
+    assert isinstance(longer, Refusal)
+
+
+@pytest.mark.parametrize("value", ["a", "0", "a-b.c-d.0e", "a.b"])
+def test_the_name_of_a_config_map_is_a_dns_subdomain(value: str) -> None:
+    settings = Settings(allowed=frozenset({"config"}))
+    assert options.read({"thoughtgate.io/config": value}, {}, settings) == Options(config=value)
+    for wrong in (f"-{value}", f"{value}-", f".{value}", f"{value}.", f"{value}..a", f"{value}_"):
+        found = options.read({"thoughtgate.io/config": wrong}, {}, settings)
+        assert isinstance(found, Refusal), wrong
+
+
+def test_every_option_is_read_into_its_own_field() -> None:
+    found = options.read(
+        {
+            "thoughtgate.io/profile": "heavy",
+            "thoughtgate.io/config": "c",
+            "thoughtgate.io/image": "i",
+            "thoughtgate.io/cpu-request": "2m",
+            "thoughtgate.io/cpu-limit": "3m",
+            "thoughtgate.io/memory-request": "2Mi",
+            "thoughtgate.io/memory-limit": "3Mi",
+            "thoughtgate.io/exclude-containers": " a , b",
+            "thoughtgate.io/native-sidecar": "false",
+            "thoughtgate.io/log-level": "debug",
+        },
+        {},
+        Settings(allowed=frozenset({"config", "image", "native-sidecar"})),
+    )
+    assert found == Options(
+        Profile.HEAVY, "c", "i", "2m", "3m", "2Mi", "3Mi", ("a", "b"), False, "debug"
+    )
+
+
+def test_the_status_annotation_is_never_offered_as_the_nearest_key() -> None:
+    assert options.nearest("thoughtgate.io/statu") != "thoughtgate.io/status"
+
+
+def test_a_guarded_option_is_refused_with_those_that_the_settings_allow() -> None:
+    none = read({"thoughtgate.io/image": "i"})
+    assert "they allow none of its kind" in str(none)
+    some = options.read({"thoughtgate.io/image": "i"}, {}, Settings(allowed=frozenset({"config"})))
+    assert "they allow `config`" in str(some)

@@ -5,7 +5,7 @@ import pytest
 from thoughtgate_injector.core.options import Options, Profile
 from thoughtgate_injector.core.pod import Container, Pod, Quantities, Resources, Spec
 from thoughtgate_injector.core.refusal import Refusal
-from thoughtgate_injector.core.resources import Share, is_guaranteed, share
+from thoughtgate_injector.core.resources import Share, is_guaranteed, raised, share, unreadable
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,54 @@ def test_a_container_is_guaranteed_as_kubernetes_sees_it(
 
 def test_a_pod_without_containers_is_not_guaranteed() -> None:
     assert not is_guaranteed(Pod(spec=Spec()), [])
+
+
+def test_a_request_may_be_its_limit_and_no_more() -> None:
+    equal = Options(cpu_request="200m", memory_request="100Mi")
+    assert share(equal, guaranteed=False) == Share("200m", "200m", "100Mi", "100Mi")
+    over = share(Options(cpu_request="201m"), guaranteed=False)
+    assert isinstance(over, Refusal)
+    assert len(over.reasons) == 1
+
+
+def test_the_least_limit_makes_a_container_guaranteed_and_none_does_not() -> None:
+    def container(cpu: str) -> Container:
+        return Container(name="a", resources=Resources(limits={"cpu": cpu, "memory": "1Gi"}))
+
+    assert is_guaranteed(Pod(spec=Spec()), [container("1n")])
+    assert not is_guaranteed(Pod(spec=Spec()), [container("0")])
+
+
+@pytest.mark.parametrize("section", ["requests", "limits"])
+@pytest.mark.parametrize("kind", ["cpu", "memory"])
+def test_every_amount_that_is_no_quantity_is_named_with_its_place(section: str, kind: str) -> None:
+    bad = _resources(section, kind, "1 Mi")
+    good = _resources(section, kind, "1")
+    spec = Spec(
+        resources=bad,
+        containers=[Container(name="a", resources=good), Container(name="b", resources=bad)],
+        init_containers=[Container(name="c", resources=bad)],
+    )
+    found = unreadable(Pod(spec=spec))
+    assert [reason.split()[0] for reason in found] == [
+        f"spec.{place}resources.{section}.{kind}"
+        for place in ("", "containers[1].", "initContainers[0].")
+    ]
+
+
+def test_pod_level_amounts_are_raised_by_the_share_of_their_own_kind() -> None:
+    ours = Share("1m", "2m", "3Mi", "4Mi")
+    level = Resources(requests={"cpu": "1", "memory": "1Mi"}, limits={"cpu": "2", "memory": "2Mi"})
+    operations = raised(Pod(spec=Spec(resources=level)), ours)
+    assert {operation["path"]: operation["value"] for operation in operations} == {
+        "/spec/resources/requests/cpu": "1001m",
+        "/spec/resources/requests/memory": "4Mi",
+        "/spec/resources/limits/cpu": "2002m",
+        "/spec/resources/limits/memory": "6Mi",
+    }
+    assert raised(Pod(spec=Spec()), ours) == []
+
+
+def _resources(section: str, kind: str, amount: str) -> Resources:
+    amounts: Quantities = {kind: amount}
+    return Resources(requests=amounts) if section == "requests" else Resources(limits=amounts)

@@ -6,7 +6,7 @@ import pytest
 
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.core.verdict import Entry, Inject, Skip, decide
+from thoughtgate_injector.core.verdict import Entry, Injection, Skip, decide
 
 KEY = "thoughtgate.io/inject"
 
@@ -25,16 +25,16 @@ def pod(annotation: object = None, label: object = None, **metadata: Any) -> dic
 @pytest.mark.parametrize(
     ("annotation", "label", "entry", "expected"),
     [
-        ("true", None, Entry.POD, Inject),
-        (None, "true", Entry.POD, Inject),
-        ("true", "true", Entry.POD, Inject),
+        ("true", None, Entry.POD, Injection),
+        (None, "true", Entry.POD, Injection),
+        ("true", "true", Entry.POD, Injection),
         ("false", None, Entry.POD, Skip),
         (None, None, Entry.POD, Skip),
-        (None, None, Entry.NAMESPACE, Inject),
+        (None, None, Entry.NAMESPACE, Injection),
         ("false", None, Entry.NAMESPACE, Skip),
         (None, "false", Entry.REQUIRED, Refusal),
         ("false", "false", Entry.REQUIRED, Refusal),
-        ("true", None, Entry.REQUIRED, Inject),
+        ("true", None, Entry.REQUIRED, Injection),
         ("true", "false", Entry.POD, Refusal),
         ("false", "true", Entry.REQUIRED, Refusal),
     ],
@@ -62,7 +62,7 @@ def test_a_mirror_pods_annotation_is_no_way_round() -> None:
     """A kubelet's own mirror pods never get here; anybody can write their annotation."""
     forged = pod("true")
     forged["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "hash"
-    assert isinstance(decide(forged, Entry.POD, Settings()), Inject)
+    assert isinstance(decide(forged, Entry.POD, Settings()), Injection)
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "thoughtgate-system"])
@@ -105,7 +105,7 @@ def test_an_agent_may_mount_its_own_volumes_at_our_paths() -> None:
     asked["spec"]["containers"][0]["volumeMounts"] = [
         {"name": "x", "mountPath": path} for path in ("/etc", "/etc/podinfo", "/etc/thoughtgate")
     ]
-    assert isinstance(decide(asked, Entry.POD, Settings()), Inject)
+    assert isinstance(decide(asked, Entry.POD, Settings()), Injection)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,32 @@ def test_a_plain_sidecar_is_not_put_into_a_pod_that_is_to_end(policy: str, refus
     asked["spec"]["restartPolicy"] = policy
     outcome = decide(asked, Entry.POD, Settings(allowed=frozenset({"native-sidecar"})))
     assert isinstance(outcome, Refusal) == refused
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [(None, 30), (-1, 0), (0, 0), (1, 1), (45, 45)])
+def test_the_sidecar_is_told_the_pods_grace_period(grace: int | None, seconds: int) -> None:
+    asked = pod("true")
+    if grace is not None:
+        asked["spec"]["terminationGracePeriodSeconds"] = grace
+    outcome = decide(asked, Entry.POD, Settings())
+    assert isinstance(outcome, Injection)
+    assert outcome.sidecar.grace_seconds == seconds
+
+
+@pytest.mark.parametrize("name", ["proxy", "admin"])
+def test_a_port_name_that_the_agent_uses_is_left_to_it(name: str) -> None:
+    asked = pod("true")
+    asked["spec"]["containers"][0]["ports"] = [{"name": name, "containerPort": 1}]
+    outcome = decide(asked, Entry.POD, Settings())
+    assert isinstance(outcome, Injection)
+    ours = {outcome.sidecar.proxy_port_name, outcome.sidecar.admin_port_name}
+    assert ours == {"proxy", "admin"} - {name} | {f"tg-{name}"}
+
+
+def test_a_container_that_is_excluded_must_be_one_of_the_pods() -> None:
+    asked = pod("true")
+    asked["metadata"]["annotations"]["thoughtgate.io/exclude-containers"] = "agent"
+    assert isinstance(decide(asked, Entry.POD, Settings()), Injection)
+    asked["metadata"]["annotations"]["thoughtgate.io/exclude-containers"] = "agent,other"
+    outcome = decide(asked, Entry.POD, Settings())
+    assert "names `other`; allowed: the pod's containers `agent`" in str(outcome)

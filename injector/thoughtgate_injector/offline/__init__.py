@@ -1,0 +1,1 @@
+"""Manifests in files, without a cluster."""

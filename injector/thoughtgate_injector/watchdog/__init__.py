@@ -1,0 +1,1 @@
+"""The watchdog: opted-in pods without today's sidecar."""

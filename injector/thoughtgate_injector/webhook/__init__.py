@@ -1,0 +1,1 @@
+"""The admission webhooks: reviews over TLS, of pods and of ConfigMaps."""
