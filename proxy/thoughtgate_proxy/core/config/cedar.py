@@ -92,6 +92,11 @@ class CedarPolicies:
         return frozenset().union(*(policy.guarded.reads for policy in self.policies))
 
     @property
+    def values(self) -> frozenset[tuple[str, ...]]:
+        """The paths of arguments whose whole value some policy needs."""
+        return frozenset().union(*(policy.guarded.values for policy in self.policies))
+
+    @property
     def attributes(self) -> frozenset[str]:
         """Those of the resource that some policy needs, beside the plain texts."""
         return frozenset().union(*(policy.guarded.attributes for policy in self.policies))

@@ -53,8 +53,13 @@ def guarded(statement: Statement) -> Guarded:
             raise CannotGuardError(f"its comparisons cannot be checked: {error}") from error
         if deep := too_deep(tokens(text), "([{", ")]}", _MAX_NESTING):
             raise CannotGuardError(f"with its comparisons checked, {deep}")
-    attributes = rewriter.attributes
-    return Guarded(text, tuple(rewriter.uses), frozenset(rewriter.reads), frozenset(attributes))
+    return Guarded(
+        text,
+        tuple(rewriter.uses),
+        frozenset(rewriter.reads),
+        frozenset(rewriter.values),
+        frozenset(rewriter.attributes),
+    )
 
 
 def _tree(statement: Statement) -> Any:

@@ -64,6 +64,7 @@ class Rewriter:
         self.changed = False
         self.uses: dict[Use, None] = {}
         self.reads: set[tuple[str, ...]] = set()
+        self.values: set[tuple[str, ...]] = set()
         self.attributes: set[str] = set()
         self._types: dict[tuple[ArgumentPath, bool], Type] = {}
 
@@ -96,6 +97,14 @@ class Rewriter:
         self.uses[Use(path, kind, each)] = None
 
     def _walk(self, node: Expr) -> tuple[Expr, _Shape]:
+        """The expression with its guards, and what its value is."""
+        expr, shape = self._visit(node)
+        if isinstance(shape, ArgumentPath):
+            self.values.add(shape.keys)
+        return expr, shape
+
+    def _visit(self, node: Expr) -> tuple[Expr, _Shape]:
+        """The same where not the value is needed, but something in it."""
         pst = self.pst
         match node:
             case pst.Var(name=name):
@@ -130,7 +139,7 @@ class Rewriter:
 
     def _attribute(self, base: Expr, attr: str) -> tuple[Expr, _Shape]:
         pst = self.pst
-        expr, shape = self._walk(base)
+        expr, shape = self._visit(base)
         node = pst.GetAttr(expr, attr)
         match base, shape:
             case pst.Var(name="resource"), _:
@@ -152,7 +161,7 @@ class Rewriter:
         return node, _UNKNOWN
 
     def _has(self, base: Expr, attrs: tuple[str, ...]) -> Expr:
-        expr, shape = self._walk(base)
+        expr, shape = self._visit(base)
         if isinstance(shape, ArgumentPath):
             parts = []
             for attr in attrs:

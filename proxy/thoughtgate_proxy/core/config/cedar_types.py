@@ -55,13 +55,14 @@ class Use:
 class Guarded:
     """A policy that errs where types differ.
 
-    `reads` are the paths of arguments whose value, or presence, it asks for; `attributes` those of
-    the resource beside the plain texts.
+    `reads` are the paths of arguments whose value, or presence, it asks for, `values` those whose
+    value it needs as a whole; `attributes` those of the resource beside the plain texts.
     """
 
     text: str
     uses: tuple[Use, ...] = ()
     reads: frozenset[tuple[str, ...]] = frozenset()
+    values: frozenset[tuple[str, ...]] = frozenset()
     attributes: frozenset[str] = frozenset()
 
 

@@ -62,6 +62,7 @@ class PolicySet:
             self._asked.append((action, answer, some, together))
         self._attributes = policies.attributes
         self._reads = KeyPaths(policies.reads)
+        self._excerpt = cedar_values.Excerpt(policies.reads, policies.values)
         self._base = cedarpy.Entities.from_json_str(orjson.dumps(_entities(identity)).decode())
 
     def judge(
@@ -71,7 +72,7 @@ class PolicySet:
         if found := self._reads.impostor(arguments):
             return Judgement(Answer.DENY, errors=(f"{alike(found)}, which a policy reads",))
         try:
-            seen = self._seen(dict(arguments))
+            cedar_values.check(arguments)
         except cedar_values.Untranslatable as error:
             return Judgement(Answer.DENY, errors=(str(error),))
         resource = {"type": _RESOURCE_TYPES[kind], "id": f"{source}/{name}"}
@@ -81,7 +82,7 @@ class PolicySet:
                 "source": source,
                 "method": method,
                 "tool_name": name,
-                **seen,
+                **self._seen(arguments),
             },
             "parents": [],
         }
@@ -115,8 +116,9 @@ class PolicySet:
             forbidding += tuple(reason for reason in reasons if reason not in forbidding)
         return Judgement(Answer.DENY, forbidding)
 
-    def _seen(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The resource's attributes that are made of the arguments. Raises `Untranslatable`."""
+    def _seen(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The resource's attributes that are made of the arguments."""
+        arguments = self._excerpt.of(given)
         seen = {ARGUMENTS: cedar_values.translated(arguments)}
         if NUMBERS in self._attributes:
             seen[NUMBERS] = cedar_values.decimals(arguments)

@@ -4,6 +4,7 @@ Raw, an argument `{"__entity": ...}` would become an entity and `{"__extn": ...}
 value, either of which can switch a `forbid` off.
 """
 
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -20,8 +21,55 @@ class Untranslatable(ValueError):
     """The arguments hold a key that Cedar would read as something else than data."""
 
 
+class Excerpt:
+    """The part of the arguments that some policy asks for.
+
+    Of the rest Cedar learns nothing: to hand over 10,000 values takes it 50 ms.
+    """
+
+    def __init__(
+        self, reads: Iterable[tuple[str, ...]], values: Collection[tuple[str, ...]]
+    ) -> None:
+        """`values` are the paths whose whole value counts, `reads` all that are asked for."""
+        self._whole = () in values
+        first = {path[0] for path in (*reads, *values) if path}
+        self._below = {
+            key: Excerpt(
+                [path[1:] for path in reads if path[:1] == (key,)],
+                {path[1:] for path in values if path[:1] == (key,)},
+            )
+            for key in first
+        }
+
+    def of(self, value: Any) -> Any:
+        """`value` without what nobody asks for; what it is itself, and is there, stays."""
+        if self._whole:
+            return value
+        match value:
+            case dict():
+                below = self._below.items()
+                return {key: part.of(value[key]) for key, part in below if key in value}
+            case list():
+                return []
+        return value
+
+
+def check(value: Any) -> None:
+    """Raise `Untranslatable` if a key at any depth means something to Cedar."""
+    todo = [value]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if not RESERVED.isdisjoint(node):
+                key = next(key for key in node if key in RESERVED)
+                raise Untranslatable(f"the argument key `{key}` is reserved by Cedar")
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)
+
+
 def translated(value: Any) -> Any:
-    """`value` (as `strict_json` reads it) in Cedar's JSON. Raises `Untranslatable`.
+    """`value` (as `strict_json` reads it, and `check` lets pass) in Cedar's JSON.
 
     Strings, booleans, lists and records stay; a number whose value is whole and fits 64 bits is a
     Long, another with at most four decimals a `decimal`; null and any other number become an entity
@@ -32,9 +80,6 @@ def translated(value: Any) -> Any:
         case str() | bool():
             return value
         case dict():
-            if not RESERVED.isdisjoint(value):
-                key = next(key for key in value if key in RESERVED)
-                raise Untranslatable(f"the argument key `{key}` is reserved by Cedar")
             return {key: translated(child) for key, child in value.items()}
         case list():
             return [translated(child) for child in value]

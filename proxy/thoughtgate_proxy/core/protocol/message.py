@@ -15,6 +15,7 @@ from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.protocol import strict_json
 from thoughtgate_proxy.core.protocol.confusables import KnownKeys
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
+from thoughtgate_proxy.core.protocol.uri import is_plain
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -137,19 +138,33 @@ def read(
     except strict_json.UnreadableJSON as error:
         raise Malformed(str(error), PARSE_ERROR) from error
     if not isinstance(value, list):
-        return _message(value)
+        return _bounded([_message(value)])[0]
     if not value:
         raise Malformed("the batch is empty")
     if len(value) > max_batch:
         said = f"the batch has {len(value)} messages, allowed are {max_batch}"
         raise Malformed(said, limit="batch")
-    members = tuple(map(_message, value))
+    members = _bounded(list(map(_message, value)))
     # As text: clients and servers hold `1` and `"1"` for one.
     ids = [str(member.id) for member in members if isinstance(member, Request)]
     if len(set(ids)) != len(ids):
         raise Malformed("two requests of the batch have the same id")
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
     return Batch(tuple(zip(members, map(bytes, raws), strict=True)))
+
+
+def _bounded(messages: list[Message]) -> list[Message]:
+    """The messages, unless it would take long to find all forms of their URIs."""
+    length = sum(
+        len(target.name)
+        for one in messages
+        if isinstance(one, Request)
+        for target in one.targets
+        if target.kind is Kind.RESOURCE and not is_plain(target.name)
+    )
+    if length > MAX_URI:
+        raise Malformed(f"URIs with escapes have {length} characters together, allowed {MAX_URI}")
+    return messages
 
 
 def _message(value: Any) -> Message:

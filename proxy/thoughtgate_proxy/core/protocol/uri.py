@@ -27,9 +27,12 @@ def readings(uri: str) -> tuple[str, ...]:
     Servers decode escapes never, once or more often, before or after they normalise, and with or
     without a parser of URLs: each of these is a form, for every scheme.
     """
-    if _PLAIN.fullmatch(uri):
-        return (uri,)
-    return tuple(dict.fromkeys(_readings(uri)))
+    return (uri,) if is_plain(uri) else tuple(dict.fromkeys(_readings(uri)))
+
+
+def is_plain(uri: str) -> bool:
+    """Whether it is seen at once that there is one form."""
+    return _PLAIN.fullmatch(uri) is not None
 
 
 # Nothing to decode, to normalise, to walk or to encode: so are most URIs.

@@ -75,6 +75,7 @@ def test_the_paths_that_a_policy_reads_are_known() -> None:
     assert policies.reads == {
         ("a",), ("a", "b"), ("c d",), ("c d", "e"), ("c d", "e", "f"), ("g",),
     }  # fmt: skip
+    assert policies.values == {("c d", "e")}
     assert policies.attributes == {"arguments", "numbers", "kinds"}
 
 

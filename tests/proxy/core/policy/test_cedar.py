@@ -196,7 +196,8 @@ def test_arguments_too_deep_for_cedar_are_denied_without_being_quoted() -> None:
     deep: Any = "SECRET"
     for _ in range(126):
         deep = [deep]
-    judgement = judge(EVERYONE, {"a": deep})
+    reading = forward("resource.arguments has a && resource.arguments.a.isEmpty()", "forbid")
+    judgement = judge(EVERYONE + reading, {"a": deep})
     assert judgement == Judgement(Answer.DENY, errors=("cedar cannot read these arguments",))
 
 

@@ -191,6 +191,18 @@ def test_argument_keys_that_look_alike_are_the_tools_own_business(method: str) -
     assert asked.params["arguments"] == arguments
 
 
+def test_uris_that_take_long_to_read_are_bounded_together() -> None:
+    def listening(uris: list[str]) -> bytes:
+        return body("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
+
+    assert isinstance(read(listening(["docs://a/" + "b" * 8000] * 20)), Request)
+    assert isinstance(read(listening(["docs://a/%20"] * 600)), Request)
+    assert "characters together" in refused(listening(["docs://a/%20" + "b" * 2000] * 5)).reason
+    one = json.loads(body("resources/read", {"uri": "docs://a/%20" + "b" * 2000}))
+    batch = [{**one, "id": n} for n in range(5)]
+    assert "characters together" in refused(batch).reason
+
+
 def test_more_keys_and_values_than_allowed_are_refused_with_their_limit() -> None:
     few = body("tools/call", {"name": "t", "arguments": {"a": [0] * 9980}})
     assert isinstance(read(few), Request)
