@@ -76,13 +76,14 @@ class Room(World):
             for source in self.gate.config.enabled_sources
         }
         numbers = itertools.count(1)
+        self.holds = self._waiting()
         self.pipeline = Gateway(
             ActiveConfig(self.gate, upstreams),
             self.record,
+            lambda: self.holds,
             loopback_only=True,
             new_id=lambda: f"c{next(numbers)}",
         )
-        self.pipeline.waiting = self._waiting()
         service = Service(
             self.pipeline.handle, lambda: self.gate.config.limits, self.watch, Budget(1 << 28)
         )
@@ -102,7 +103,7 @@ class Room(World):
     async def restart(self) -> None:
         """Another process on the same folder."""
         await super().restart()
-        self.pipeline.waiting = self._waiting()
+        self.holds = self._waiting()
 
     async def close_door(self) -> None:
         """Stop; nothing may be left under way."""

@@ -19,8 +19,8 @@ from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
 from thoughtgate_proxy.approvals.channels.page.tokens import Approvers, Reading
 from thoughtgate_proxy.core.approval import Approval, Asked, Call
 from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
-from thoughtgate_proxy.listeners.approvals.api import Inbound
-from thoughtgate_proxy.listeners.approvals.server import bound
+from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
+from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
 
 ANNA = "anna-5f0c2f9b1e7d4a68"
@@ -57,7 +57,7 @@ class Served:
         self.approvers = Approvers(self.tokens, self.read.append)
         self.page = PageChannel(self.docket, self.approvers, self.clock.now)
         self.docket.attach(self.page)
-        self.inbound = Inbound(self.page, self.approvers, self.log, WHOSE)
+        self.inbound = ApprovalsApi(self.page, self.approvers, self.log, WHOSE)
         self.port = 0
 
     @property

@@ -19,6 +19,7 @@ from thoughtgate_proxy.approvals.channels.slack.poller import Pace
 from thoughtgate_proxy.approvals.clock import SystemClock
 from thoughtgate_proxy.core.approval import Approval, Asked, Call, State
 from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
+from thoughtgate_proxy.telemetry import exposition
 from thoughtgate_proxy.telemetry.metrics import Metrics
 
 QUICK = Pace(least=0.02, most=0.1, last_look=0.2, by_age=0.0)
@@ -104,7 +105,7 @@ class Office:
 
     def counted(self, kind: str) -> int:
         """How often an error of that kind was counted."""
-        text = self.metrics.text().decode()
+        text = exposition.text(self.metrics).decode()
         line = f'thoughtgate_errors_total{{error_type="{kind}",method=""}} '
         return sum(int(float(x.removeprefix(line))) for x in text.splitlines() if line in x)
 

@@ -17,6 +17,7 @@ from thoughtgate_injector.watchdog.metrics import WatchdogMetrics
 from thoughtgate_injector.watchdog.pod_index import PodCounts
 from thoughtgate_injector.webhook.metrics import ReviewMetrics
 from thoughtgate_proxy.core.approval import State as ApprovalState
+from thoughtgate_proxy.telemetry import exposition
 from thoughtgate_proxy.telemetry import metrics as proxy
 from thoughtgate_proxy.telemetry.series import Counter
 
@@ -52,7 +53,7 @@ def exposed() -> dict[str, set[str]]:
         if isinstance(series, Counter):
             series.inc(*("x" for _ in series.labels))
     found: dict[str, set[str]] = defaultdict(set)
-    for text in (injector.text(), watchdog.text(), sidecar.text()):
+    for text in (injector.text(), watchdog.text(), exposition.text(sidecar)):
         for family in text_string_to_metric_families(text.decode()):
             for sample in family.samples:
                 found[sample.name] |= sample.labels.keys()

@@ -1,10 +1,7 @@
-"""The one place where the parts of the proxy are put together."""
+"""The proxy's process: every part is built here, once, from the top to the bottom."""
 
 import asyncio
 import contextlib
-import itertools
-import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -13,9 +10,11 @@ from typing import Any
 
 import uvloop
 
+from thoughtgate_proxy.app import drain
 from thoughtgate_proxy.app.approvals import Approving
+from thoughtgate_proxy.app.request_metrics import RequestMetrics, new_correlation_id
 from thoughtgate_proxy.approvals.channels.page import tokens
-from thoughtgate_proxy.core.config import ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
 from thoughtgate_proxy.core.config.values import Adapter, Limits
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -39,11 +38,6 @@ from thoughtgate_proxy.upstream.credentials import CredentialMissing
 from thoughtgate_proxy.upstream.pool import UpstreamPool
 from thoughtgate_proxy.upstream.tls import TrustMissing
 
-# After SIGTERM: the agent may still be working for as long as it goes on asking.
-_QUIET_SECONDS = 2.0
-_RESERVE_SECONDS = 5.0
-# Correlation ids need to be unique, not secret.
-_PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
 # Nothing that is asked there has a body.
 _ADMIN_BYTES = 1 << 16
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
@@ -56,10 +50,11 @@ def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> 
     """
     try:
         settings = read_settings(environ)
-        who = pod_identity.establish(settings, identity)
+        principal = pod_identity.establish(settings, identity)
         read_at = time.time()
         loaded = config_loader.load(config_path, environ)
-        return uvloop.run(_Process(config_path, environ, settings, who, loaded, read_at).serve())
+        process = _Process(config_path, environ, settings, principal, loaded)
+        return uvloop.run(process.serve(read_at))
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
     except IdentityRefused as refused:
@@ -78,80 +73,79 @@ def _refuse(mistakes: list[str]) -> int:
 
 
 class _Process:
-    """One run of the proxy; also the watch that its listener reports to."""
+    """One run of the proxy."""
 
     def __init__(
         self,
         path: Path,
         environ: Mapping[str, str],
         settings: Settings,
-        who: Identity,
+        principal: Identity,
         loaded: Loaded,
-        read_at: float,
     ) -> None:
         self._path, self._environ, self._settings = path, environ, settings
-        self._who, self._loaded, self._read_at = who, loaded, read_at
+        self._principal, self._loaded = principal, loaded
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
+        self._record = Record(self._log, self._metrics, principal)
+        self._requests = RequestMetrics(self._metrics, self._record)
         self._tokens = tokens.place(environ)
-        self._page = ApprovalsPage(self._tokens, settings.inbound_port, who, self._log)
+        self._page = ApprovalsPage(self._tokens, settings.inbound_port, principal, self._log)
         self._listening = False
-        self._active = 0
-        self._last_request = 0.0
 
-    async def serve(self) -> int:
-        """Listen, announce, serve, and drain."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        in_force = self._build(self._loaded)
-        self._record = Record(self._log, self._metrics, self._who)
-        self._pipeline = Gateway(
-            in_force, self._record, loopback_only=self._settings.loopback_only, new_id=_new_id
-        )
-        self._approving = Approving(
-            self._settings,
+    async def serve(self, read_at: float) -> int:
+        """Build, listen, announce, serve, and drain. `read_at`: when the files were read."""
+        stop = drain.stop_event()
+        settings, config = self._settings, self._loaded.config
+        self._active = self._build(self._loaded)
+        self._approvals = Approving(
+            settings,
             self._environ,
             self._record,
-            self._who,
-            lambda: self._pipeline.in_force.gate,
+            self._principal,
+            lambda: self._active.gate,
             self._page,
         )
-        self._reloader = ConfigWatcher(
-            self._path, self._environ, self._loaded, self._take, self._log, self._read_at
+        self._gateway = Gateway(
+            self._active,
+            self._record,
+            lambda: self._approvals.waiting,
+            loopback_only=settings.loopback_only,
+            new_id=new_correlation_id,
+        )
+        self._watcher = ConfigWatcher(
+            self._path, self._environ, self._loaded, self._reload, self._log, read_at
         )
         self._mark(self._loaded)
         ports: dict[str, Any] = {}
-        if any(flow.adapter is Adapter.PAGE for flow in self._loaded.config.approval.values()):
+        if any(flow.adapter is Adapter.PAGE for flow in config.approval.values()):
             ports["page_port"] = self._page.open()
-        self._approve()
-        await self._approving.started()
-        limits = self._loaded.config.limits
+        self._approvals.reloaded()
+        await self._approvals.started()
         proxy = Service(
-            self._pipeline.handle,
-            lambda: self._pipeline.in_force.gate.config.limits,
-            self,
-            Budget(limits.memory_bytes or memory.total()),
+            self._gateway.handle,
+            lambda: self._active.gate.config.limits,
+            self._requests,
+            Budget(config.limits.memory_bytes or memory.total()),
         )
         admin = Service(
             Admin(self._readiness, self._exposition).handle,
             Limits,
-            Uncounted(self),
+            Uncounted(self._requests),
             Budget(_ADMIN_BYTES),
         )
         server, admin_server = HttpServer(proxy), HttpServer(admin)
-        admin_servers = await listen(admin_server, _ADMIN_HOSTS, self._settings.admin_port)
-        servers = await listen(server, self._settings.bind, self._settings.outbound_port)
+        admin_servers = await listen(admin_server, _ADMIN_HOSTS, settings.admin_port)
+        servers = await listen(server, settings.bind, settings.outbound_port)
         self._listening = True
-        self._announce(
-            {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0]), **ports}
-        )
-        self._approving.ready()
-        watching = asyncio.create_task(self._reloader.watch())
+        ports |= {"port": port_of(servers[0]), "admin_port": port_of(admin_servers[0])}
+        self._announce(ports)
+        self._approvals.ready()
+        watching = asyncio.create_task(self._watcher.watch())
+
         await stop.wait()
         self._log.event("stopping: serving on until it is quiet")
-        await self._until_quiet()
+        await drain.until_quiet(self._requests, lambda: self._approvals.held, settings.grace)
         proxy.closing = True
         self._listening = False
         for listening in servers:
@@ -159,11 +153,11 @@ class _Process:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        self._approving.close()  # whoever is held hears that the same call joins its request
-        for upstream in self._pipeline.in_force.upstreams.values():
+        self._approvals.close()  # whoever is held hears that the same call joins its request
+        for upstream in self._active.upstreams.values():
             upstream.stop()  # what is still under way ends in words
         await server.shutdown(1.0)
-        await self._approving.finished()
+        await self._approvals.finished()
         self._log.event("stopped")
         for listening in admin_servers:
             listening.close()
@@ -171,47 +165,12 @@ class _Process:
         self._log.flush()
         return 0
 
-    def begun(self) -> None:
-        """A request began."""
-        self._active += 1
-        self._metrics.connections += 1
-
-    def ended(self, seconds: float) -> None:
-        """A request ended, its reply included."""
-        self._active -= 1
-        self._last_request = time.monotonic()
-        self._metrics.connections -= 1
-        self._metrics.request_seconds.observe(seconds)
-
-    def refused(self, status: int, reason: str, limit: str | None = None) -> None:
-        """A listener refused a request before it was one."""
-        self._record.refused(_new_id(), status, reason, limit=limit)
-
-    def broken(self, error: BaseException) -> None:
-        """A listener failed at a request."""
-        self._record.broken(_new_id(), error)
-
-    def cut(self, reason: str) -> None:
-        """A reply ended too early."""
-        self._record.upstream_failed("", "", reason, "upstream_cut")
-
-    async def _until_quiet(self) -> None:
-        """Wait until nothing was asked for a while, or the pod's grace period is nearly over."""
-        begun = self._last_request = time.monotonic()
-        most = max(0.0, self._settings.grace - _RESERVE_SECONDS)
-        while time.monotonic() - begun < most:
-            quiet = time.monotonic() - self._last_request
-            # Whoever is held for a human asks for nothing now, and can come back.
-            if self._active <= self._approving.held and quiet >= _QUIET_SECONDS:
-                return
-            await asyncio.sleep(0.05)
-
     def _build(self, loaded: Loaded) -> ActiveConfig:
         """A configuration with what it needs to run. Raises `ConfigRefused`."""
         config = loaded.config
         policies = None
         if loaded.policies.policies:
-            policies = TimedPolicies(PolicySet(loaded.policies, self._who), self._metrics)
+            policies = TimedPolicies(PolicySet(loaded.policies, self._principal), self._metrics)
         mistakes: list[Mistake] = []
         upstreams: dict[str, UpstreamPool] = {}
         for source in config.enabled_sources:
@@ -230,23 +189,12 @@ class _Process:
             raise ConfigRefused(mistakes)
         return ActiveConfig(PolicyEngine(config, loaded.digest, policies), upstreams)
 
-    def _take(self, loaded: Loaded) -> None:
-        """Put a reloaded configuration in force; what is under way ends under the old one."""
-        new = self._build(loaded)
-        old, self._pipeline.in_force = self._pipeline.in_force, new
-        for upstream in old.upstreams.values():
-            upstream.close()
-        exposed = {source.id: source.expose for source in old.gate.config.enabled_sources}
-        for source in new.gate.config.enabled_sources:
-            if exposed.get(source.id, source.expose) != source.expose:
-                self._pipeline.changes.tell(source.id)
-        self._approve()
+    def _reload(self, loaded: Loaded) -> None:
+        """Put a changed configuration in force. Raises `ConfigRefused`."""
+        self._active = self._build(loaded)
+        self._gateway.reload(self._active)
+        self._approvals.reloaded()
         self._mark(loaded)
-
-    def _approve(self) -> None:
-        """Let approvals go by the configuration in force."""
-        self._approving.reloaded()
-        self._pipeline.waiting = self._approving.waiting
 
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest
@@ -258,37 +206,36 @@ class _Process:
             self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {told}")
 
     def _announce(self, ports: dict[str, Any]) -> None:
-        if self._who.from_pod_name:
+        if self._principal.from_pod_name:
             self._log.event(
                 "the pod has no app label, so its name is the principal", Level.WARNING,
-                principal=self._who.agent,
+                principal=self._principal.agent,
             )  # fmt: skip
         self._log.event(
             "ready",
-            principal=self._who.agent,
-            namespace=self._who.namespace,
-            pod=self._who.pod,
-            config=self._pipeline.in_force.gate.digest,
+            principal=self._principal.agent,
+            namespace=self._principal.namespace,
+            pod=self._principal.pod,
+            config=self._active.gate.digest,
             **ports,
         )
 
     def _exposition(self) -> bytes:
-        self._metrics.reload_ok = not self._reloader.mistakes
-        return self._metrics.text()
+        # Brings a library that nobody needs before the first scrape.
+        from thoughtgate_proxy.telemetry import exposition  # noqa: PLC0415
+
+        self._metrics.reload_ok = not self._watcher.mistakes
+        return exposition.text(self._metrics)
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
-        refused = self._reloader.mistakes
-        gate, seen = self._pipeline.in_force.gate, self._record.upstreams
+        refused = self._watcher.mistakes
+        gate, seen = self._active.gate, self._record.upstreams
         details: dict[str, Any] = {
             "config": gate.digest,
             # Told, but no reason to be unready: one server's outage must not take down its agents.
             "upstreams": {s.id: seen.get(s.id, "not asked") for s in gate.config.enabled_sources},
-            "approvals": self._approving.state,
+            "approvals": self._approvals.state,
         }
         if refused:
             details["refused_config"] = refused
         return self._listening, details
-
-
-def _new_id() -> str:
-    return f"{_PROCESS}{next(_NUMBERS):08x}"

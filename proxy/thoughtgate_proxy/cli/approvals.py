@@ -22,6 +22,8 @@ _SHORTEST_PREFIX = 6
 _PREFIX = 11
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
+_DONE_WORDS = {"approve": "approved", "reject": "rejected"}
+
 Json = dict[str, Any]
 
 
@@ -48,15 +50,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     listing = commands.add_parser("list", parents=[common], help="what waits for a decision")
     listing.add_argument("--all", action="store_true", help="and what ended lately")
-    for name, told in (
+    for name, help_text in (
         ("show", "one request, with the whole call"),
         ("approve", "let the call go"),
         ("reject", "refuse the call"),
     ):
-        command = commands.add_parser(name, parents=[common], help=told)
+        command = commands.add_parser(name, parents=[common], help=help_text)
         command.add_argument("id", metavar="ID", help="the request's id, or the start of it")
+        command.set_defaults(reason="")
         if name == "reject":
-            command.add_argument("--reason", default="", help="the agent reads it")
+            command.add_argument("--reason", help="the agent reads it")
 
 
 def _url(text: str) -> str:
@@ -120,16 +123,14 @@ class _Page:
             reply = connection.getresponse()
             answer = json.loads(reply.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            told = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise Failed(
-                f"no approvals page at {self._host}:{self._port}: {told}; is `kubectl port-forward "
-                "POD 7468` running?",
-                UNREACHABLE,
-            ) from error
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            place = f"{self._host}:{self._port}"
+            hint = "is `kubectl port-forward POD 7468` running?"
+            raise Failed(f"no approvals page at {place}: {reason}; {hint}", UNREACHABLE) from error
         finally:
             connection.close()
         if reply.status >= 400:
-            raise Failed(_told(answer))
+            raise Failed(_reason(answer))
         if not isinstance(answer, dict):
             raise Failed("the page answered with something else than an object", UNREACHABLE)
         return answer
@@ -150,7 +151,7 @@ class _Page:
         return self.ask("GET", f"approvals/{quote(ids[0], safe='')}")
 
 
-def _told(answer: object) -> str:
+def _reason(answer: object) -> str:
     match answer:
         case {"error": {"message": str(message)}}:
             return message
@@ -239,15 +240,15 @@ def _show(page: _Page, options: argparse.Namespace) -> None:
     _print_lines("the server claims:", item["description"] or "")
     _print_lines("arguments:", item["arguments"] or "(none)")
     if item["redacted"]:
-        told = ", ".join(map(str, item["redacted"]))
-        print(f"redacted, and sent all the same: {safe_text.text(told)}")
+        paths = ", ".join(map(str, item["redacted"]))
+        print(f"redacted, and sent all the same: {safe_text.text(paths)}")
     _print_lines("also sent with the call:", item["others"])
 
 
 def _vote_line(vote: Json) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(vote["at"]))
-    said = "approved" if vote["verdict"] == "approve" else "rejected"
-    return f"{vote['name']} {said} at {at}" + (f": {vote['reason']}" if vote["reason"] else "")
+    done = _DONE_WORDS[vote["verdict"]]
+    return f"{vote['name']} {done} at {at}" + (f": {vote['reason']}" if vote["reason"] else "")
 
 
 def _print_lines(title: str, text: str) -> None:
@@ -259,24 +260,16 @@ def _print_lines(title: str, text: str) -> None:
         print(f"  | {safe_text.text(line)}")
 
 
-def _approve(page: _Page, options: argparse.Namespace) -> None:
-    _vote(page, options, "approve", "")
-
-
-def _reject(page: _Page, options: argparse.Namespace) -> None:
-    _vote(page, options, "reject", options.reason)
-
-
-def _vote(page: _Page, options: argparse.Namespace, verdict: str, reason: str) -> None:
+def _vote(page: _Page, options: argparse.Namespace) -> None:
     seen = page.find(options.id, ended=False)
-    body = {"verdict": verdict, "digest": seen["digest"], "reason": reason}
+    body = {"verdict": options.what, "digest": seen["digest"], "reason": options.reason}
     item = page.ask("POST", f"approvals/{quote(seen['id'], safe='')}/votes", body)
     if options.json:
         _print_json(item)
         return
-    said = "approved" if verdict == "approve" else "rejected"
     more = f"; {item['missing']} more must approve" if item["missing"] else ""
-    print(f"{said} {safe_text.text(item['name'])} ({safe_text.text(item['id'])}){more}")
+    name, id = safe_text.text(item["name"]), safe_text.text(item["id"])
+    print(f"{_DONE_WORDS[options.what]} {name} ({id}){more}")
 
 
 def _print_json(value: Json) -> None:
@@ -287,6 +280,6 @@ def _print_json(value: Json) -> None:
 _COMMANDS: Final[Mapping[str, Callable[[_Page, argparse.Namespace], None]]] = {
     "list": _list,
     "show": _show,
-    "approve": _approve,
-    "reject": _reject,
+    "approve": _vote,
+    "reject": _vote,
 }

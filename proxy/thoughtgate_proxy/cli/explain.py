@@ -25,6 +25,10 @@ EPILOG = (
     "or the arguments are no good, 2 wrong usage."
 )
 _WORDS = {Outcome.FORWARD: "forward", Outcome.DENY: "deny", Outcome.HOLD: "needs approval"}
+_DECISION = (
+    "outcome", "gate", "reason", "rule", "match", "policies", "errors", "workflow", "observed",
+    "config",
+)  # fmt: skip
 _WITH_ARGUMENTS = ("tools/call", "prompts/get")
 
 
@@ -65,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, loaded: Loaded) -> tuple[int, str]:
     """The exit code and what to print. Raises `UsageError`."""
-    who = _identity(options)
+    principal = _identity(options)
     source = _source(options.source, loaded.config.enabled_sources)
     arguments = None if options.arguments is None else os.fsencode(options.arguments)
     _check_usage(options)
@@ -74,12 +78,12 @@ def run(options: argparse.Namespace, loaded: Loaded) -> tuple[int, str]:
             strict_json.loads(arguments, loaded.config.limits.json_depth)
         except strict_json.UnreadableJSON as error:
             return BAD_ARGUMENTS, f"--arguments: {error}"
-    policies = PolicySet(loaded.policies, who) if loaded.policies.policies else None
+    policies = PolicySet(loaded.policies, principal) if loaded.policies.policies else None
     gate = PolicyEngine(loaded.config, loaded.digest, policies)
     body = message(options.method, options.name, arguments, options.ref)
     explained = Explainer(gate, source, loaded.policies, loaded.lines).explain(body)
     shown = _as_json if options.json else _as_text
-    return EXIT[explained.outcome], shown(explained, options, who, source)
+    return EXIT[explained.outcome], shown(explained, options, principal, source)
 
 
 def message(method: str, name: str | None, arguments: bytes | None, ref: str | None) -> bytes:
@@ -132,10 +136,10 @@ def _source(id: str | None, sources: Sequence[Source]) -> Source:
 
 def _identity(options: argparse.Namespace) -> Identity:
     try:
-        who = identity.from_words(options.identity, options.namespace, options.pod)
+        principal = identity.from_words(options.identity, options.namespace, options.pod)
     except IdentityRefused as refused:
         raise UsageError(f"--identity: {refused}") from refused
-    labels = dict(who.labels)
+    labels = dict(principal.labels)
     for label in options.label:
         key, sign, value = label.partition("=")
         try:
@@ -154,10 +158,13 @@ def _identity(options: argparse.Namespace) -> Identity:
 
 
 def _as_text(
-    explained: Explanation, options: argparse.Namespace, who: Identity, source: Source
+    explained: Explanation, options: argparse.Namespace, principal: Identity, source: Source
 ) -> str:
     target = f" {found(options.name)}" if options.name is not None else ""
-    lines = [f'Agent::"{who.agent}" asks `{source.id}` for {one_line(options.method)}{target}', ""]
+    lines = [
+        f'Agent::"{principal.agent}" asks `{source.id}` for {one_line(options.method)}{target}',
+        "",
+    ]
     lines += map(_line, explained.steps)
     lines += ["", one_line(f"{_WORDS[explained.outcome]}: {explained.reason}")]
     return "\n".join(lines)
@@ -169,13 +176,13 @@ def _line(step: ExplanationStep) -> str:
 
 
 def _as_json(
-    explained: Explanation, options: argparse.Namespace, who: Identity, source: Source
+    explained: Explanation, options: argparse.Namespace, principal: Identity, source: Source
 ) -> str:
     decision = explained.decision
     facts = {
         "outcome": explained.outcome,
         "reason": explained.reason,
-        "principal": who.agent,
+        "principal": principal.agent,
         "source": source.id,
         "method": options.method,
         "name": options.name,
@@ -183,18 +190,6 @@ def _as_json(
             {"gate": step.gate, "verdict": step.verdict, "text": step.text, "at": step.at}
             for step in explained.steps
         ],
-        "decision": decision
-        and {
-            "outcome": decision.outcome,
-            "gate": decision.gate,
-            "reason": decision.reason,
-            "rule": decision.rule,
-            "match": decision.match,
-            "policies": decision.policies,
-            "errors": decision.errors,
-            "workflow": decision.workflow,
-            "observed": decision.observed,
-            "config": decision.config,
-        },
+        "decision": decision and {key: getattr(decision, key) for key in _DECISION},
     }
     return json.dumps(facts, indent=2)

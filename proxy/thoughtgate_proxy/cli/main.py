@@ -12,8 +12,8 @@ from pathlib import Path
 
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.cli import approvals, explain
-from thoughtgate_proxy.core.config import Config, ConfigNotKnown, ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter
+from thoughtgate_proxy.core.config.mistakes import ConfigNotKnown, ConfigRefused, Mistake
+from thoughtgate_proxy.core.config.values import Adapter, Config
 from thoughtgate_proxy.runtime.config_loader import Loaded, load, load_text
 
 DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
@@ -154,11 +154,11 @@ def _ask_slack(file: str, config: Config, environ: Mapping[str, str]) -> list[Mi
     try:
         settings = read_settings(environ)
     except SettingsRefused as refused:
-        return [Mistake("environment", None, "", said) for said in refused.mistakes]
+        return [Mistake("environment", None, "", line) for line in refused.mistakes]
     found = check(Account(settings.slack_token, settings.slack_api_url, environ), asking)
     for note in found.notes:
         print(f"slack:     {note}")
-    return [Mistake(file, None, place, said) for place, said in found.problems]
+    return [Mistake(file, None, place, line) for place, line in found.problems]
 
 
 def _approvers(file: str, config: Config, environ: Mapping[str, str] | None) -> list[Mistake]:
@@ -171,8 +171,8 @@ def _approvers(file: str, config: Config, environ: Mapping[str, str] | None) -> 
         # Only the pod has the Secret.
         return []
     names = frozenset(approver.name for approver in tokens.read(path).approvers)
-    _warn([Mistake(file, None, *told) for told in tokens.without_token(config.approval, names)])
-    return [Mistake(file, None, *told) for told in wrong]
+    _warn([Mistake(file, None, *each) for each in tokens.without_token(config.approval, names)])
+    return [Mistake(file, None, *each) for each in wrong]
 
 
 def _warn(warnings: Sequence[Mistake]) -> None:

@@ -63,10 +63,10 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
     params = bound_params(message)
     # The name stands elsewhere, and is part of what is asked.
     others = {k: v for k, v in params.items() if k not in ("arguments", "name", "uri")}
-    shower = _Shower(redact, compact)
+    renderer = _Renderer(redact, compact)
     arguments = params.get("arguments")
-    text = "" if arguments is None else shower.text(arguments)
-    return SafeText(text, shower.text(others) if others else "", tuple(shower.hid))
+    text = "" if arguments is None else renderer.text(arguments)
+    return SafeText(text, renderer.text(others) if others else "", tuple(renderer.redacted))
 
 
 def text(value: str) -> str:
@@ -74,11 +74,11 @@ def text(value: str) -> str:
     return _escaped(value)
 
 
-class _Shower:
+class _Renderer:
     def __init__(self, redact: Iterable[str], compact: bool) -> None:
         self._compact = compact
         self._paths = {path: fold(path) for path in redact}
-        self.hid: dict[str, None] = {}
+        self.redacted: dict[str, None] = {}
 
     def text(self, value: Any) -> str:
         return self._value(value, tuple(self._paths.items()), 0)
@@ -93,10 +93,10 @@ class _Shower:
                 members = [
                     f"{_key(k)}: {self._member(k, v, paths, level)}" for k, v in value.items()
                 ]
-                return self._laid_out("{", members, "}", level, value.values())
+                return self._layout("{", members, "}", level, value.values())
             case list():
                 items = [self._item(i, v, paths, level) for i, v in enumerate(value)]
-                return self._laid_out("[", items, "]", level, value)
+                return self._layout("[", items, "]", level, value)
             case _:
                 return json.dumps(value)
 
@@ -105,7 +105,7 @@ class _Shower:
         name, within = fold(key), []
         for path, rest in paths:
             if rest == name:
-                self.hid[path] = None
+                self.redacted[path] = None
                 return REDACTED
             if rest.startswith(f"{name}."):
                 within.append((path, rest[len(name) + 1 :]))
@@ -119,12 +119,12 @@ class _Shower:
             first, _, then = rest.partition(".")
             if first == str(index):
                 if not then:
-                    self.hid[path] = None
+                    self.redacted[path] = None
                     return REDACTED
                 within.append((path, then))
         return self._value(value, tuple(within), level + 1)
 
-    def _laid_out(
+    def _layout(
         self, opening: str, parts: list[str], closing: str, level: int, values: Iterable[Any]
     ) -> str:
         if not parts:

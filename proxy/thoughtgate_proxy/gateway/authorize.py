@@ -49,11 +49,11 @@ class _Params(msgspec.Struct):
     arguments: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Call(msgspec.Struct):
+class _RawCall(msgspec.Struct):
     params: _Params
 
 
-_ARGUMENTS = msgspec.json.Decoder(_Call)
+_ARGUMENTS = msgspec.json.Decoder(_RawCall)
 
 
 _UNGATED = Forward()

@@ -53,19 +53,31 @@ class Gateway:
         self,
         in_force: ActiveConfig,
         record: Record,
+        holds: Callable[[], HoldService | None],
         *,
         loopback_only: bool,
         new_id: Callable[[], str],
     ) -> None:
-        """`loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids."""
+        """`holds` takes what a human must decide on; None as long as there is no workflow.
+
+        `loopback_only`: the listener is bound to loopback; `new_id` gives correlation ids.
+        """
         self.in_force = in_force
         self.changes = ListChanges()
-        self.waiting: HoldService | None = None
-        """Takes what a human must decide on; None as long as there is no workflow."""
-        self._record = record
+        self._record, self._holds = record, holds
         self._heads = headers.Heads(loopback_only=loopback_only)
         self._new_id = new_id
         self._now = asyncio.get_running_loop().time
+
+    def reload(self, new: ActiveConfig) -> None:
+        """Put another configuration in force; what is under way ends under the old one."""
+        old, self.in_force = self.in_force, new
+        for upstream in old.upstreams.values():
+            upstream.close()
+        exposed = {source.id: source.expose for source in old.gate.config.enabled_sources}
+        for source in new.gate.config.enabled_sources:
+            if exposed.get(source.id, source.expose) != source.expose:
+                self.changes.tell(source.id)
 
     def handle(self, http: HttpRequest) -> HttpReply | Awaitable[HttpReply]:
         """Answer one request, at once if that needs no server."""
@@ -144,7 +156,7 @@ class Gateway:
         ruling = way.judge.judge(head, read, http.body, self._now())
         if isinstance(ruling, Refuse):
             return HttpReply(ruling.status, _JSON, ruling.body)
-        body, waiting = http.body, self.waiting
+        body, waiting = http.body, self._holds()
         if waiting is not None:
             if isinstance(read, Request):
                 if _concerns(read, ruling):

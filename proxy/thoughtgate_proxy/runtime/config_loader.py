@@ -41,7 +41,7 @@ class Loaded:
     lines: Mapping[Place, str]
 
 
-class _UnreadableError(Exception):
+class _FileUnreadable(Exception):
     """Why a file cannot be read: one line."""
 
 
@@ -88,7 +88,7 @@ def _load_once(path: Path, version: Path | None, environ: Mapping[str, str] | No
     inside = version / path.name if version else path
     try:
         data = _read(inside if os.path.lexists(inside) else path)
-    except _UnreadableError as mistake:
+    except _FileUnreadable as mistake:
         raise ConfigRefused([Mistake(str(path), None, "", str(mistake))]) from mistake
     return _load(data, str(path), path.parent, folders, environ)
 
@@ -200,7 +200,7 @@ def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> by
     try:
         raw = _read(file)
         raw.decode()
-    except _UnreadableError as mistake:
+    except _FileUnreadable as mistake:
         findings.mistake(place, f"{found(shown)}: {mistake}")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
@@ -211,21 +211,21 @@ def _cedar_bytes(file: Path, shown: str, place: Place, findings: Findings) -> by
 
 
 def _read(path: Path) -> bytes:
-    """A regular file's bytes. Raises _UnreadableError."""
+    """A regular file's bytes. Raises _FileUnreadable."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise _UnreadableError("this is a folder; allowed: a file")
+            raise _FileUnreadable("this is a folder; allowed: a file")
         if not stat.S_ISREG(mode):  # opening a pipe could wait for ever
-            raise _UnreadableError("not a regular file")
+            raise _FileUnreadable("not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
-        raise _UnreadableError("no such file") from error
+        raise _FileUnreadable("no such file") from error
     except OSError as error:
-        raise _UnreadableError(_reason(error)) from error
+        raise _FileUnreadable(_reason(error)) from error
     if len(data) > MAX_FILE_BYTES:
-        raise _UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
+        raise _FileUnreadable(f"larger than {MAX_FILE_BYTES} bytes")
     return data
 
 

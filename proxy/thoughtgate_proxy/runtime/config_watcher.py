@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.file_stamp import FileStamp
@@ -23,15 +23,15 @@ class ConfigWatcher:
         path: Path,
         environ: Mapping[str, str],
         loaded: Loaded,
-        take: Callable[[Loaded], None],
+        reload: Callable[[Loaded], None],
         log: Log,
         read_at: float,
     ) -> None:
-        """`take` puts a good configuration in force; it may refuse with `ConfigRefused`.
+        """`reload` puts a good configuration in force; it may refuse with `ConfigRefused`.
 
         `read_at`: Unix time, in seconds, before the first of the files was read.
         """
-        self._path, self._environ, self._take, self._log = path, environ, take, log
+        self._path, self._environ, self._reload, self._log = path, environ, reload, log
         self._loaded = loaded
         stamps = self._now()
         newest = max(stamp.changed_ns if stamp else 0 for stamp in stamps.values()) / 1e9
@@ -55,7 +55,7 @@ class ConfigWatcher:
         try:
             loaded = config_loader.load(self._path, self._environ)
             if loaded.digest != self._loaded.digest:
-                self._take(loaded)
+                self._reload(loaded)
         except ConfigRefused as refused:
             self.mistakes = tuple(map(str, refused.mistakes))
             self._log.event(

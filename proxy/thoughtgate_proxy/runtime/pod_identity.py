@@ -8,7 +8,7 @@ from thoughtgate_proxy.core.policy import identity
 from thoughtgate_proxy.core.policy.identity import Identity, IdentityRefused
 from thoughtgate_proxy.runtime.settings import Settings
 
-_KEPT = "identity.json"
+_FILE = "identity.json"
 
 
 def establish(settings: Settings, words: str | None) -> Identity:
@@ -19,13 +19,13 @@ def establish(settings: Settings, words: str | None) -> Identity:
     """
     if words is not None:
         return identity.from_words(words, settings.namespace, settings.pod)
-    kept = settings.state_dir / _KEPT
+    file = settings.state_dir / _FILE
     try:
-        labels = _kept_labels(kept)
+        labels = _kept_labels(file)
     except FileNotFoundError:
         labels = identity.parse_labels(_read(settings.labels))
         found = identity.from_labels(labels, settings.namespace, settings.pod)
-        _keep(kept, labels)
+        _keep(file, labels)
         return found
     return identity.from_labels(labels, settings.namespace, settings.pod)
 
@@ -35,7 +35,7 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise IdentityRefused(
-            f"the labels file `{path}` cannot be read ({_why(error)}); in a pod the injector "
+            f"the labels file `{path}` cannot be read ({_reason(error)}); in a pod the injector "
             "mounts it, elsewhere say who the agent is with `--identity team/app`"
         ) from error
 
@@ -46,7 +46,7 @@ def _kept_labels(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise IdentityRefused(f"the kept identity `{path}`: {_why(error)}") from error
+        raise IdentityRefused(f"the kept identity `{path}`: {_reason(error)}") from error
     if not isinstance(labels, dict):
         raise IdentityRefused(f"the kept identity `{path}` is not a JSON object")
     # Through the same narrow door as the labels file; a value with a line end is not one line.
@@ -62,10 +62,10 @@ def _keep(path: Path, labels: dict[str, str]) -> None:
         new.replace(path)
     except OSError as error:
         raise IdentityRefused(
-            f"the identity cannot be kept in `{path.parent}` ({_why(error)}); "
+            f"the identity cannot be kept in `{path.parent}` ({_reason(error)}); "
             "THOUGHTGATE_STATE_DIR names a folder that can be written"
         ) from error
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

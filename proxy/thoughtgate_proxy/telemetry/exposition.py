@@ -5,7 +5,6 @@ may use until it is ready, and several megabytes.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import (
@@ -16,13 +15,11 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from thoughtgate_proxy.telemetry.metrics import Metrics
 from thoughtgate_proxy.telemetry.series import Counter, Histogram
 
-if TYPE_CHECKING:
-    from thoughtgate_proxy.telemetry.metrics import Metrics
 
-
-def text(metrics: "Metrics") -> bytes:
+def text(metrics: Metrics) -> bytes:
     """What stands now."""
     registry = CollectorRegistry()
     registry.register(_Series(metrics))
@@ -30,7 +27,7 @@ def text(metrics: "Metrics") -> bytes:
 
 
 class _Series(Collector):
-    def __init__(self, metrics: "Metrics") -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:

@@ -7,24 +7,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "__other__"
 _MOST_NAMES = 200
 _SECONDS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-)
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
 _CEDAR_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
-
 _APPROVAL_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
 
 
@@ -85,12 +70,6 @@ class Metrics:
         """Count a message; `status` is what became of it, in a word."""
         known = "" if name is None else name if name in self._names else OTHER
         self.requests.inc(known_method(method), known, status)
-
-    def text(self) -> bytes:
-        """All series in Prometheus' text format."""
-        from thoughtgate_proxy.telemetry import exposition  # noqa: PLC0415  it says why
-
-        return exposition.text(self)
 
 
 def known_method(method: str) -> str:

@@ -16,7 +16,7 @@ from thoughtgate_proxy.telemetry.series import Count
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Logged:
     """The part of a decision's log line that is the same each time, and where it is counted."""
 
     decision: Decision
@@ -29,7 +29,7 @@ class Record:
 
     def __init__(self, log: Log, metrics: Metrics, identity: Identity) -> None:
         self.log, self.metrics = log, metrics
-        self._who = {
+        self._principal = {
             "principal": identity.agent,
             "namespace": identity.namespace,
             "pod": identity.pod,
@@ -39,7 +39,7 @@ class Record:
         self._hinted: set[str] = set()
         # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
         self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
-        self._known = BoundedCache[tuple[str, str, Kind, str], _Known](most=1024, longest=256)
+        self._known = BoundedCache[tuple[str, str, Kind, str], _Logged](most=1024, longest=256)
 
     def decision(
         self,
@@ -55,7 +55,7 @@ class Record:
 
         `arguments` are the bytes of the arguments as they stood in the request.
         """
-        known = self._same(request.method, target, source, decision)
+        known = self._logged(request.method, target, source, decision)
         known.counted.value += 1
         rest = {"correlation_id": correlation}
         if arguments:
@@ -64,7 +64,7 @@ class Record:
             rest["traceparent"] = trace
         self.log.write(known.line, fields(rest))
 
-    def _same(self, method: str, target: Target, source: str, decision: Decision) -> "_Known":
+    def _logged(self, method: str, target: Target, source: str, decision: Decision) -> "_Logged":
         """What is the same each time that this is decided: most decisions stand for long."""
         key = method, source, target.kind, target.name
         known = self._known.get(key)
@@ -76,11 +76,11 @@ class Record:
             "source": source,
             "kind": target.kind.value,
             "name": target.name,
-            **self._who,
+            **self._principal,
         }
         if decision.observed:
             facts["outcome"], facts["observed"] = Outcome.FORWARD.value, decision.outcome.value
-        known = _Known(
+        known = _Logged(
             decision,
             prepared("decision", Level.INFO, facts),
             self.metrics.decisions.labelled(decision.gate.value, decision.outcome.value),
@@ -97,7 +97,9 @@ class Record:
     def forwarded(self, method: str, source: str, target: str, correlation: str) -> None:
         """Log a request of HTTP that carries no message, and goes on without a decision."""
         facts = {"http_method": method, "source": source, "target": target}
-        self.log.always("forwarded", Level.INFO, **facts, correlation_id=correlation, **self._who)
+        self.log.always(
+            "forwarded", Level.INFO, **facts, correlation_id=correlation, **self._principal
+        )
 
     def refused(
         self,
@@ -108,7 +110,12 @@ class Record:
         limit: str | None = None,
     ) -> None:
         """Log and count a request that was not understood, or that is over the limit `limit`."""
-        facts = {"status": status, "reason": reason, "correlation_id": correlation, **self._who}
+        facts = {
+            "status": status,
+            "reason": reason,
+            "correlation_id": correlation,
+            **self._principal,
+        }
         if method is not None:
             facts["method"] = method[:100]
         if limit is not None:
@@ -131,7 +138,7 @@ class Record:
         ]
         self.log.always(
             "internal error", Level.ERROR,
-            error=type(error).__name__, place=place, correlation_id=correlation, **self._who,
+            error=type(error).__name__, place=place, correlation_id=correlation, **self._principal,
         )  # fmt: skip
         self.metrics.errors.inc("internal", "")
 

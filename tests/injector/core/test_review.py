@@ -127,7 +127,7 @@ REFUSABLE = (
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(generated.pods(**{"thoughtgate.io/inject": "true"}))
 def test_a_pod_is_injected_once_and_only_as_the_contract_lists_or_refused_for_a_reason(
     pod: dict[str, Any],

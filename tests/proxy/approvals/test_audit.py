@@ -8,6 +8,7 @@ import pytest
 from tests.harness.approval_service import WORKFLOW, Carrier, a_call, world
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, VoteValue
+from thoughtgate_proxy.telemetry import exposition
 
 
 @run
@@ -76,7 +77,7 @@ async def test_what_happens_is_counted(tmp_path: Path) -> None:
             w.clock.move(10)
             await w.page.say(opened.id, verdict)
         await w.open(a_call(n=9))
-        text = w.metrics.text().decode()
+        text = exposition.text(w.metrics).decode()
         for line in (
             'thoughtgate_approval_requests_total{channel="page",outcome="asked"} 3.0',
             'thoughtgate_approval_requests_total{channel="page",outcome="approved"} 1.0',

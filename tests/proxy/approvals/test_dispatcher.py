@@ -39,6 +39,7 @@ from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Request, read
+from thoughtgate_proxy.telemetry import exposition
 from thoughtgate_proxy.upstream.errors import UpstreamError
 
 
@@ -53,7 +54,7 @@ async def test_what_never_left_may_still_be_sent(tmp_path: Path) -> None:
         assert (await w.desk.dispatch(approval.id, "", Carrier())).result == RESULT
         states = [line["state"] for line in await w.audit() if line["step"] == "approved"]
         assert len(states) == 2
-        assert b'outcome="approved"} 1.0' in w.metrics.text()
+        assert b'outcome="approved"} 1.0' in exposition.text(w.metrics)
 
 
 @pytest.mark.parametrize(

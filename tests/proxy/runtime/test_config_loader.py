@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL
-from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import load
 

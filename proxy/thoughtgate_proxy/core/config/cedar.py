@@ -159,7 +159,7 @@ def load_policies(
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class _PolicyHead:
     """A policy's scope, its `@id` if it has one that says something, and what is evaluated."""
 
     principal: ScopePart
@@ -169,7 +169,7 @@ class _Head:
     guarded: Guarded
 
 
-def _read(statement: Statement) -> tuple[list[tuple[int, str]], _Head | None]:
+def _read(statement: Statement) -> tuple[list[tuple[int, str]], _PolicyHead | None]:
     """What is wrong with one policy, as offsets in it and messages; and its head if it has one."""
     if too_big := statement.too_big:
         return [(0, too_big)], None
@@ -190,7 +190,7 @@ def _read(statement: Statement) -> tuple[list[tuple[int, str]], _Head | None]:
             safe = guarded(statement)
         except CannotGuardError as error:
             safe, problems = Guarded(""), [(_last(statement, error.word), str(error))]
-        head = _Head(
+        head = _PolicyHead(
             part(policy["principal"]),
             part(policy["action"]),
             part(policy["resource"]),
@@ -202,7 +202,7 @@ def _read(statement: Statement) -> tuple[list[tuple[int, str]], _Head | None]:
     return [(0, "not Cedar: no policy stands here")], None
 
 
-def _never_applies(statement: Statement, head: _Head) -> Iterator[tuple[int, str]]:
+def _never_applies(statement: Statement, head: _PolicyHead) -> Iterator[tuple[int, str]]:
     """Scopes that match nothing the gate asks: a `forbid` with a typing error forbids nothing."""
     for word, said, types in (
         ("principal", head.principal, PRINCIPALS),

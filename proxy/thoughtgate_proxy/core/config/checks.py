@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from thoughtgate_proxy.core.config.mistakes import Findings, Place, found, listed, nearest
-from thoughtgate_proxy.core.config.scalars import UnreadableError, header_value
+from thoughtgate_proxy.core.config.scalars import READERS, UnreadableError
 from thoughtgate_proxy.core.config.values import (
     Action,
     Config,
@@ -138,7 +138,7 @@ def _credential(
             findings.mistake(at, f"the variable `{credential.env}` is {state}")
             return
         try:
-            header_value(value)
+            READERS["header value"].read(value)
         except UnreadableError as error:
             findings.mistake(at, f"the value of `{credential.env}` is not {error}")
 

@@ -1,4 +1,4 @@
-"""Readers of the small texts: a duration, a rate, a URL, a glob. One function each.
+"""Readers of the small texts: a duration, a rate, a URL, a glob.
 
 A reader takes the text and gives the value, or raises UnreadableError with what is allowed; the
 caller says where it stands and what was found. Beside each stands the pattern of its texts, which
@@ -105,18 +105,6 @@ def glob(text: str) -> str:
     return text
 
 
-_ID = "[A-Za-z0-9-][A-Za-z0-9._-]{0,62}"
-
-
-def identifier(text: str) -> str:
-    """The id of a source or workflow; it stands in paths and file names."""
-    if not re.fullmatch(_ID, text):
-        raise UnreadableError(
-            "1 to 63 of the characters `A-Z a-z 0-9 . _ -`, the first not `.` or `_`"
-        )
-    return text
-
-
 _IN_URL = r"[!$-;=?-\[\]_a-z~]"
 _URL = rf"[Hh][Tt][Tt][Pp][Ss]?://(?![^/?]*@)(?=[A-Za-z0-9_\[-]){_IN_URL}+"
 
@@ -186,16 +174,6 @@ def header_name(text: str) -> str:
     return text
 
 
-_HEADER_VALUE = r"[\t -~]*"
-
-
-def header_value(text: str) -> str:
-    """A header's value, by RFC 9110, section 5.5, in ASCII; may be empty or end with a blank."""
-    if not re.fullmatch(_HEADER_VALUE, text):
-        raise UnreadableError("printable ASCII without line ends")
-    return text
-
-
 GATED_METHODS: Final = frozenset({
     "tools/call", "prompts/get", "resources/read", "resources/subscribe",
     "subscriptions/listen", "completion/complete",
@@ -209,16 +187,6 @@ def method(text: str) -> str:
         raise UnreadableError("a method's exact name such as `vendor/doThing`")
     if text in GATED_METHODS:
         raise UnreadableError("a method that is not gated: rules decide about this one")
-    return text
-
-
-_VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
-
-
-def variable(text: str) -> str:
-    """An environment variable's name."""
-    if not re.fullmatch(_VARIABLE, text):
-        raise UnreadableError("a variable's name such as `UPSTREAM_FIELD_NAME`")
     return text
 
 
@@ -246,26 +214,6 @@ def name(text: str) -> str:
     return text
 
 
-_CHANNEL = r"#[^\s#@,:<>&]{1,80}|[CDG][A-Z0-9]{2,20}"
-
-
-def channel(text: str) -> str:
-    """A Slack channel, `#name` or its id."""
-    if not re.fullmatch(_CHANNEL, text):
-        raise UnreadableError('a channel such as `"#approvals"` or its id `C0123456789`')
-    return text
-
-
-_MENTION = "[UWS][A-Z0-9]{2,20}|here|channel"
-
-
-def mention(text: str) -> str:
-    """Whom a Slack message calls: a user's or user group's id, `here` or `channel`."""
-    if not re.fullmatch(_MENTION, text):
-        raise UnreadableError("a user id `U...`, a user group's id `S...`, `here` or `channel`")
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class ScalarReader:
     """A reader, and the pattern that every text it reads matches as a whole (and few others)."""
@@ -279,20 +227,52 @@ class ScalarReader:
         return " ".join((self.read.__doc__ or "").split("\n\n")[0].split())
 
 
+def _matching(pattern: str, about: str, allowed: str) -> ScalarReader:
+    """The reader of texts that are kept as they are, and need no more than to match `pattern`."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise UnreadableError(allowed)
+        return text
+
+    read.__doc__ = about
+    return ScalarReader(read, pattern)
+
+
 READERS: Final = {
-    "id": ScalarReader(identifier, _ID),
+    "id": _matching(
+        "[A-Za-z0-9-][A-Za-z0-9._-]{0,62}",
+        "The id of a source or workflow; it stands in paths and file names.",
+        "1 to 63 of the characters `A-Z a-z 0-9 . _ -`, the first not `.` or `_`",
+    ),
     "url": ScalarReader(url, _URL),
     "endpoint": ScalarReader(endpoint, _ENDPOINT),
     "glob": ScalarReader(glob, _GLOB),
     "method": ScalarReader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
     "header name": ScalarReader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),
-    "header value": ScalarReader(header_value, _HEADER_VALUE),
-    "variable": ScalarReader(variable, _VARIABLE),
+    "header value": _matching(
+        r"[\t -~]*",
+        "A header's value, by RFC 9110, section 5.5, in ASCII; may be empty or end with a blank.",
+        "printable ASCII without line ends",
+    ),
+    "variable": _matching(
+        "[A-Za-z_][A-Za-z0-9_]*",
+        "An environment variable's name.",
+        "a variable's name such as `UPSTREAM_FIELD_NAME`",
+    ),
     "path": ScalarReader(path, f"{_SHOWN}+"),
     "field path": ScalarReader(field_path, rf"(?!\.)(?![\s\S]*\.(?:\.|$)){_SHOWN}+"),
     "name": ScalarReader(name, _TRIMMED),
-    "channel": ScalarReader(channel, _CHANNEL),
-    "mention": ScalarReader(mention, _MENTION),
+    "channel": _matching(
+        r"#[^\s#@,:<>&]{1,80}|[CDG][A-Z0-9]{2,20}",
+        "A Slack channel, `#name` or its id.",
+        'a channel such as `"#approvals"` or its id `C0123456789`',
+    ),
+    "mention": _matching(
+        "[UWS][A-Z0-9]{2,20}|here|channel",
+        "Whom a Slack message calls: a user's or user group's id, `here` or `channel`.",
+        "a user id `U...`, a user group's id `S...`, `here` or `channel`",
+    ),
     "duration": ScalarReader(duration, f"{_ISO_8601}|{_DURATION}"),
     "rate": ScalarReader(rate, _RATE),
     "number": ScalarReader(number, _NUMBER),

@@ -140,12 +140,12 @@ def mismatch(request: Fields, message: Request | Notification) -> str | None:
     Source: revision 2026-07-28, streamable HTTP, "Server Validation". The body decides; a header
     that is absent is the server's to miss.
     """
-    said = request.header("mcp-method")
-    if said is not None and said != message.method:
+    declared = request.header("mcp-method")
+    if declared is not None and declared != message.method:
         return "`Mcp-Method` differs from the body's `method`"
-    said = request.header("mcp-name")
-    if said is not None:
-        name = _decoded(said)
+    declared = request.header("mcp-name")
+    if declared is not None:
+        name = _decoded(declared)
         if name is None:
             return "`Mcp-Name` is not valid base64 of UTF-8"
         key = _NAMED_BY.get(message.method.partition("/")[0], "name")

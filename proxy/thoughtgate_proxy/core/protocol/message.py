@@ -47,6 +47,10 @@ _KEYS = {
     "params.ref": KnownKeys(("type", "name", "uri")),
     "params.notifications": KnownKeys(("resourceSubscriptions",)),
 }  # fmt: skip
+_TYPES = {
+    type(None): "null or absent", bool: "a boolean", str: "a string", dict: "an object",
+    list: "a list", int: "a number",
+}  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Id = str | int
@@ -142,8 +146,8 @@ def read(
     if not value:
         raise Malformed("the batch is empty")
     if len(value) > max_batch:
-        said = f"the batch has {len(value)} messages, allowed are {max_batch}"
-        raise Malformed(said, limit="batch")
+        reason = f"the batch has {len(value)} messages, allowed are {max_batch}"
+        raise Malformed(reason, limit="batch")
     members = _bounded(list(map(_message, value)))
     # As text: clients and servers hold `1` and `"1"` for one.
     ids = [str(member.id) for member in members if isinstance(member, Request)]
@@ -229,8 +233,7 @@ def _params(value: Any, id: Id | None) -> dict[str, Any]:
 def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
     arguments = params.get("arguments")
     if arguments is not None and not isinstance(arguments, dict):
-        said = f"`arguments` is {_type(arguments)}, allowed is an object"
-        raise Malformed(said, INVALID_PARAMS, id)
+        raise _invalid(f"`arguments` is {_type(arguments)}, allowed is an object", id)
     kind = GATED[method]
     if kind is Kind.TOOL or kind is Kind.PROMPT:
         return (_target(kind, params, "name", id),)
@@ -241,8 +244,8 @@ def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
             return (_referred(params.get("ref"), id),)
         case "resources/subscribe" if "uri" not in params and _modern(params):
             # Removed in 2026-07-28: its clients hear so whatever else the message lacks.
-            said = "Method not found: `resources/subscribe` is not of revision 2026-07-28"
-            raise Malformed(said, METHOD_NOT_FOUND, id)
+            reason = "Method not found: `resources/subscribe` is not of revision 2026-07-28"
+            raise Malformed(reason, METHOD_NOT_FOUND, id)
         case _ if kind is Kind.RESOURCE:
             return (_target(kind, params, "uri", id),)
         case _:
@@ -258,16 +261,17 @@ def _subscribed(wanted: Any, id: Id) -> tuple[Target, ...]:
     if wanted is None:
         return ()
     if not isinstance(wanted, dict):
-        raise Malformed(f"`notifications` is {_type(wanted)}, not an object", INVALID_PARAMS, id)
+        raise _invalid(f"`notifications` is {_type(wanted)}, not an object", id)
     _no_lookalike(wanted, "params.notifications", id)
     uris = wanted.get("resourceSubscriptions")
     if uris is None:
         return ()
     if not isinstance(uris, list):
-        raise Malformed("`resourceSubscriptions` is not a list", INVALID_PARAMS, id)
+        raise _invalid("`resourceSubscriptions` is not a list", id)
     if len(uris) > MAX_TARGETS:
-        said = f"`resourceSubscriptions` has {len(uris)} URIs, allowed are {MAX_TARGETS}"
-        raise Malformed(said, INVALID_PARAMS, id)
+        raise _invalid(
+            f"`resourceSubscriptions` has {len(uris)} URIs, allowed are {MAX_TARGETS}", id
+        )
     return tuple(
         Target(Kind.RESOURCE, _name(uri, "resourceSubscriptions", MAX_URI, id)) for uri in uris
     )
@@ -276,7 +280,7 @@ def _subscribed(wanted: Any, id: Id) -> tuple[Target, ...]:
 def _referred(ref: Any, id: Id) -> Target:
     """What `completion/complete` would complete an argument of."""
     if not isinstance(ref, dict):
-        raise Malformed(f"`ref` is {_type(ref)}, allowed is an object", INVALID_PARAMS, id)
+        raise _invalid(f"`ref` is {_type(ref)}, allowed is an object", id)
     _no_lookalike(ref, "params.ref", id)
     match ref.get("type"):
         case "ref/prompt":
@@ -284,8 +288,9 @@ def _referred(ref: Any, id: Id) -> Target:
         case "ref/resource":
             return _target(Kind.RESOURCE, ref, "uri", id)
         case other:
-            said = f"`ref.type` is {_shown(other)}, allowed are `ref/prompt` and `ref/resource`"
-            raise Malformed(said, INVALID_PARAMS, id)
+            raise _invalid(
+                f"`ref.type` is {_shown(other)}, allowed are `ref/prompt` and `ref/resource`", id
+            )
 
 
 def _target(kind: Kind, value: dict[str, Any], key: str, id: Id) -> Target:
@@ -295,16 +300,14 @@ def _target(kind: Kind, value: dict[str, Any], key: str, id: Id) -> Target:
 
 def _name(value: Any, key: str, longest: int, id: Id) -> str:
     if not isinstance(value, str) or not value:
-        said = f"`{key}` is {_shown(value)}, allowed is a string that is not empty"
-        raise Malformed(said, INVALID_PARAMS, id)
+        raise _invalid(f"`{key}` is {_shown(value)}, allowed is a string that is not empty", id)
     if len(value) > longest:
-        raise Malformed(f"`{key}` is longer than {longest} characters", INVALID_PARAMS, id)
+        raise _invalid(f"`{key}` is longer than {longest} characters", id)
     # What is printable in ASCII has none, and that is quickly seen.
     control = not (value.isascii() and value.isprintable()) and _CONTROL.search(value)
     if control or value != value.strip():
         # A URL parser drops them (WHATWG URL, section 4.4), so no glob may be led astray by them.
-        said = f"`{key}` holds a control character, or begins or ends with a blank"
-        raise Malformed(said, INVALID_PARAMS, id)
+        raise _invalid(f"`{key}` holds a control character, or begins or ends with a blank", id)
     return value
 
 
@@ -316,25 +319,13 @@ def _no_lookalike(value: dict[str, Any], where: str, id: Id | None = None) -> No
         raise Malformed(f"the key {_shown(found[0])} in {where} looks like `{found[1]}`", id=id)
 
 
+def _invalid(reason: str, id: Id) -> Malformed:
+    return Malformed(reason, INVALID_PARAMS, id)
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return f"`{ascii(value[:80])[1:-1]}`"
-    return _type(value)
+    return f"`{ascii(value[:80])[1:-1]}`" if isinstance(value, str) else _type(value)
 
 
 def _type(value: Any) -> str:
-    match value:
-        case None:
-            return "null or absent"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a string"
-        case dict():
-            return "an object"
-        case list():
-            return "a list"
-        case int():
-            return "a number"
-        case _:
-            return "a number with a fraction"
+    return _TYPES.get(type(value), "a number with a fraction")

@@ -29,30 +29,16 @@ LISTINGS = {
 """Methods whose reply lists things, with the key of the list in the result."""
 
 UNGATED = frozenset(LISTINGS) | {
-    "initialize",
-    "ping",
-    "logging/setLevel",
-    "resources/unsubscribe",
-    "server/discover",
-    "tasks/cancel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/update",
-}
+    "initialize", "ping", "logging/setLevel", "resources/unsubscribe", "server/discover",
+    "tasks/cancel", "tasks/get", "tasks/list", "tasks/result", "tasks/update",
+}  # fmt: skip
 """Requests that pass unjudged: none of them makes the server act on something of its own."""
 
-NOTIFICATIONS = frozenset(
-    {
-        "notifications/cancelled",
-        "notifications/elicitation/complete",
-        "notifications/initialized",
-        "notifications/message",
-        "notifications/progress",
-        "notifications/roots/list_changed",
-        "notifications/tasks/status",
-    }
-)
+NOTIFICATIONS = frozenset({
+    "notifications/cancelled", "notifications/elicitation/complete", "notifications/initialized",
+    "notifications/message", "notifications/progress", "notifications/roots/list_changed",
+    "notifications/tasks/status",
+})  # fmt: skip
 """Notifications that a client may send."""
 
 KNOWN = frozenset(GATED) | UNGATED | NOTIFICATIONS

@@ -4,10 +4,8 @@ aiohttp comes with the page, and is loaded only then.
 """
 
 import asyncio
-import errno
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel, Docket
@@ -15,10 +13,9 @@ from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
 from thoughtgate_proxy.approvals.channels.page.tokens import Approvers, Reading
 from thoughtgate_proxy.core.approval import Approval
 from thoughtgate_proxy.core.policy.identity import Identity
+from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
 from thoughtgate_proxy.telemetry.log import Level, Log
-
-_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 class ApprovalsPage:
@@ -26,7 +23,7 @@ class ApprovalsPage:
 
     def __init__(self, tokens: Path, port: int, who: Identity, log: Log) -> None:
         self._tokens, self._port, self._log = tokens, port, log
-        self._whose = {"principal": who.agent, "namespace": who.namespace, "pod": who.pod}
+        self._pod = {"principal": who.agent, "namespace": who.namespace, "pod": who.pod}
         self._sockets: list[socket.socket] = []
         self.approvers: Approvers | None = None
         """Known once a workflow asks on the page."""
@@ -45,16 +42,16 @@ class ApprovalsPage:
 
     async def serve(self, page: PageChannel, approvers: Approvers) -> None:
         """Serve the page, once `open`, until cancelled."""
-        from thoughtgate_proxy.listeners.approvals.api import Inbound  # noqa: PLC0415  brings aiohttp
+        from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi  # noqa: PLC0415  brings aiohttp
 
-        inbound = Inbound(page, approvers, self._log, self._whose)
+        api = ApprovalsApi(page, approvers, self._log, self._pod)
         try:
-            await inbound.start(self._sockets)
+            await api.start(self._sockets)
             self._log.event("the approvals page is served", page_port=self.open())
             await asyncio.Event().wait()
         finally:
             self._sockets = []
-            await inbound.close()
+            await api.close()
 
     def _reread(self, reading: Reading) -> None:
         level = Level.ERROR if reading.mistakes else Level.INFO
@@ -88,26 +85,3 @@ class _Served(PageChannel):
             self._trouble = error.strerror or str(error)
             told = "the approvals page cannot listen"
             self._lines.event(told, Level.ERROR, reason=self._trouble)
-
-
-def bound(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Sockets on one port of all hosts (0: a free one). Raises OSError.
-
-    An IPv6 address is left out on a machine without IPv6, unless it is the only one.
-    """
-    found: list[socket.socket] = []
-    try:
-        for host in hosts:
-            try:
-                family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                found.append(socket.create_server((host, port), family=family, backlog=128))
-            except OSError as error:
-                if ":" in host and error.errno in _NO_SUCH_FAMILY and found:
-                    continue
-                raise
-            port = port or found[0].getsockname()[1]
-    except OSError:
-        for one in found:
-            one.close()
-        raise
-    return found

@@ -6,10 +6,16 @@ import cedarpy
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL
-from thoughtgate_proxy.core.config import CedarPolicies, CedarPolicy, ConfigRefused
-from thoughtgate_proxy.core.config.cedar import CedarText, _whole, load_policies
+from thoughtgate_proxy.core.config.cedar import (
+    CedarPolicies,
+    CedarPolicy,
+    CedarText,
+    _whole,
+    load_policies,
+)
 from thoughtgate_proxy.core.config.cedar_text import MAX_NESTING, MAX_TOKENS, statements
 from thoughtgate_proxy.core.config.cedar_types import Guarded
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load, load_text
 
 ASKING = MINIMAL.replace(b"deny", b"policy")

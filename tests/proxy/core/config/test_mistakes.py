@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL, read
-from thoughtgate_proxy.core.config import ConfigRefused
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
 
 GOOD = MINIMAL.decode()

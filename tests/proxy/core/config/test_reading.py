@@ -7,11 +7,11 @@ import pytest
 
 from thoughtgate_proxy.core.config.expand import NotExpandedError, expand
 from thoughtgate_proxy.core.config.scalars import (
+    READERS,
     UnreadableError,
     duration,
     glob,
     header_name,
-    identifier,
     rate,
     url,
     written_duration,
@@ -258,7 +258,7 @@ def test_a_header_that_the_proxy_itself_answers_for_is_refused(name: str) -> Non
 @pytest.mark.parametrize("text", ["_a", ".well-known", "", "a/b", "a" * 64, "ä", "a\n"])
 def test_an_id_that_could_be_mistaken_in_a_path_is_refused(text: str) -> None:
     with pytest.raises(UnreadableError):
-        identifier(text)
+        READERS["id"].read(text)
 
 
 @pytest.mark.parametrize(

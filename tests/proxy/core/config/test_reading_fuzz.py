@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.core.config.test_reading import CONFIGS
-from thoughtgate_proxy.core.config import ConfigRefused
 from thoughtgate_proxy.core.config.cedar import CedarText, load_policies
+from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
 
 EVERYTHING = (CONFIGS / "everything.yaml").read_text()

@@ -22,8 +22,8 @@ from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
 from thoughtgate_proxy.approvals.channels.page.tokens import Approvers
 from thoughtgate_proxy.core.approval import Ending, State
 from thoughtgate_proxy.core.config.values import Adapter
-from thoughtgate_proxy.listeners.approvals.api import Inbound
-from thoughtgate_proxy.listeners.approvals.server import bound
+from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
+from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
 
 URL = "http://127.0.0.1:9"
@@ -51,7 +51,7 @@ async def paged(folder: Path, **config: Any) -> AsyncIterator[tuple[PagedWorld, 
     sockets = bound(LOOPBACK, 0)
     client = Served.__new__(Served)
     client.port = sockets[0].getsockname()[1]
-    inbound = Inbound(world.paged, world.approvers, Lines(), {"principal": "data/agent"})
+    inbound = ApprovalsApi(world.paged, world.approvers, Lines(), {"principal": "data/agent"})
     await inbound.start(sockets)
     try:
         yield world, client
