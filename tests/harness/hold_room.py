@@ -71,21 +71,21 @@ class Room(World):
     async def open_door(self) -> None:
         """Listen."""
         await self.start()
-        upstreams = {
+        self.upstreams = {
             source.id: UpstreamPool(source, self.folder, {})
             for source in self.gate.config.enabled_sources
         }
         numbers = itertools.count(1)
         self.holds = self._waiting()
-        self.pipeline = Gateway(
-            ActiveConfig(self.gate, upstreams),
+        self.gateway = Gateway(
+            ActiveConfig(self.gate, self.upstreams),
             self.record,
             lambda: self.holds,
             loopback_only=True,
             new_id=lambda: f"c{next(numbers)}",
         )
         service = Service(
-            self.pipeline.handle, lambda: self.gate.config.limits, self.watch, Budget(1 << 28)
+            self.gateway.handle, lambda: self.gate.config.limits, self.watch, Budget(1 << 28)
         )
         self.listener = HttpServer(service)
         self.servers = await listen(self.listener, ("127.0.0.1",), 0)
@@ -98,7 +98,7 @@ class Room(World):
     def reload(self, **config: Any) -> None:
         """Put another configuration in force."""
         super().reload(**self._whole(config))
-        self.pipeline.in_force = ActiveConfig(self.gate, self.pipeline.in_force.upstreams)
+        self.gateway.reload(ActiveConfig(self.gate, self.upstreams))
 
     async def restart(self) -> None:
         """Another process on the same folder."""
@@ -110,7 +110,7 @@ class Room(World):
         for server in self.servers:
             server.close()
         self.desk.close()
-        for upstream in self.pipeline.in_force.upstreams.values():
+        for upstream in self.upstreams.values():
             upstream.stop()
         await self.listener.shutdown(1.0)
         await self.desk.finished()

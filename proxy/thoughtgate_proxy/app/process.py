@@ -103,7 +103,7 @@ class _Process:
             self._environ,
             self._record,
             self._principal,
-            lambda: self._active.gate,
+            lambda: self._active.engine,
             self._page,
         )
         self._gateway = Gateway(
@@ -124,7 +124,7 @@ class _Process:
         await self._approvals.started()
         proxy = Service(
             self._gateway.handle,
-            lambda: self._active.gate.config.limits,
+            lambda: self._active.engine.config.limits,
             self._requests,
             Budget(config.limits.memory_bytes or memory.total()),
         )
@@ -216,7 +216,7 @@ class _Process:
             principal=self._principal.agent,
             namespace=self._principal.namespace,
             pod=self._principal.pod,
-            config=self._active.gate.digest,
+            config=self._active.engine.digest,
             **ports,
         )
 
@@ -229,7 +229,7 @@ class _Process:
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
         refused = self._watcher.mistakes
-        gate, seen = self._active.gate, self._record.upstreams
+        gate, seen = self._active.engine, self._record.upstreams
         details: dict[str, Any] = {
             "config": gate.digest,
             # Told, but no reason to be unready: one server's outage must not take down its agents.

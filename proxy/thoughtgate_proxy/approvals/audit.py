@@ -1,5 +1,6 @@
 """What is written down of approvals: one `type: audit` line a step, and the counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,25 @@ class AuditLog:
                 facts["redacted"] = seen.redacted
         self._line("opened", approval, **facts)
         self._count(approval.asked, "asked")
+
+    def answered(
+        self, id: str, responses: bytes, arguments: AuditArguments, redact: Sequence[str]
+    ) -> None:
+        """What a client answered to the server of the approved call `id`: its `inputResponses`.
+
+        It is shown as arguments are. The paths of `redact` are looked for in all of it, in each
+        response, and in each response's `content`.
+        """
+        facts: dict[str, Any] = {}
+        if arguments is AuditArguments.DIGEST:
+            facts["input_responses_digest"] = self.record.arguments_digest(responses)
+        else:
+            hidden = redact if arguments is AuditArguments.REDACTED else ()
+            seen = safe_text.responses(responses, hidden)
+            facts["input_responses"] = seen.arguments
+            if seen.redacted:
+                facts["redacted"] = seen.redacted
+        self.record.log.always("approval", type="audit", step="answers", approval=id, **facts)
 
     def stepped(self, old: Approval, new: Approval) -> None:
         """It is in another state."""

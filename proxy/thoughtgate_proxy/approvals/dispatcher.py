@@ -9,10 +9,9 @@ from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
-from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
+from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, Transition
 from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.policy.decision import Decision, Gate
-from thoughtgate_proxy.core.policy.decision import Outcome as Decided
+from thoughtgate_proxy.core.policy.decision import Decision, Denial
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol import message
@@ -53,14 +52,6 @@ class DispatchOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
-    """Why an approval does not count under the configuration in force."""
-
-    ending: Ending
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Clearance:
     """What the gates say of a held call now: it may go to `source` once it is approved."""
 
@@ -82,22 +73,7 @@ def reconsidered(approval: Approval, gate: PolicyEngine, now: float) -> Clearanc
     if not isinstance(read, Request):
         return Denial(Ending.RULED_OUT, "it is no request")
     decisions = gate.judge(source, read, now, again=True)
-    for decision in decisions:
-        if decision.goes_on:
-            continue
-        if decision.outcome is not Decided.HOLD:
-            frozen = decision.gate is Gate.FREEZE
-            return Denial(Ending.FROZEN if frozen else Ending.RULED_OUT, decision.reason)
-        name = approval.asked.workflow
-        workflow = gate.config.approval.get(name)
-        if decision.workflow != name or workflow is None:
-            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` decides on it no more")
-        if workflow.adapter is not approval.asked.adapter:
-            return Denial(Ending.RECONFIGURED, f"the workflow `{name}` now asks elsewhere")
-        if approval.state is State.APPROVED and len(approval.approvers) < workflow.required:
-            said = f"the workflow `{name}` now requires {workflow.required} approvers"
-            return Denial(Ending.RECONFIGURED, said)
-    return Clearance(source, decisions)
+    return gate.withdrawal(approval, decisions) or Clearance(source, decisions)
 
 
 class Dispatcher:

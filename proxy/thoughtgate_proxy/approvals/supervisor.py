@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.channels.channel import Channel, Docket, StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.dispatcher import Denial, reconsidered
+from thoughtgate_proxy.approvals.dispatcher import reconsidered
 from thoughtgate_proxy.approvals.notifier import ChannelDocket, Notifier
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
 from thoughtgate_proxy.core.config.values import Adapter
+from thoughtgate_proxy.core.policy.decision import Denial
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.telemetry.log import Level
 

@@ -53,8 +53,9 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
 
     `redact` are dotted paths into the arguments: `card.number`. A list on the way is passed
     through, so that `cards.number` hides the number of every card, and `cards.0.number` that of
-    the first. Case and look-alikes do not tell keys apart here, since a lenient server may take
-    them for one, and what is called secret must not be shown for its spelling.
+    the first. In `inputResponses` they count as in `responses`. Case and look-alikes do not tell
+    keys apart here, since a lenient server may take them for one, and what is called secret must
+    not be shown for its spelling.
     Raises `UnreadableJSON`, and `ValueError` if `body` is no request.
     """
     message = strict_json.as_written(body)
@@ -66,7 +67,18 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
     renderer = _Renderer(redact, compact)
     arguments = params.get("arguments")
     text = "" if arguments is None else renderer.text(arguments)
-    return SafeText(text, renderer.text(others) if others else "", tuple(renderer.redacted))
+    return SafeText(text, renderer.params(others) if others else "", tuple(renderer.redacted))
+
+
+def responses(body: bytes, redact: Sequence[str] = ()) -> SafeText:
+    """The `inputResponses` in `body` as arguments, in one line; `redact` as in `call`.
+
+    A path counts from the top, within each response, and within each response's `content`.
+    Raises `UnreadableJSON`.
+    """
+    renderer = _Renderer(redact, compact=True)
+    shown = renderer.responses(strict_json.as_written(body))
+    return SafeText(shown, redacted=tuple(renderer.redacted))
 
 
 def text(value: str) -> str:
@@ -74,16 +86,31 @@ def text(value: str) -> str:
     return _escaped(value)
 
 
+_Paths = tuple[tuple[str, str], ...]
+"""Configured paths, each with what is left of it, folded, below the value that is shown."""
+
+
 class _Renderer:
     def __init__(self, redact: Iterable[str], compact: bool) -> None:
         self._compact = compact
-        self._paths = {path: fold(path) for path in redact}
+        self._paths = tuple((path, fold(path)) for path in redact)
+        self._in_response = (*self._paths, *((p, f"content.{rest}") for p, rest in self._paths))
         self.redacted: dict[str, None] = {}
 
     def text(self, value: Any) -> str:
-        return self._value(value, tuple(self._paths.items()), 0)
+        return self._value(value, self._paths, 0)
 
-    def _value(self, value: Any, paths: tuple[tuple[str, str], ...], level: int) -> str:
+    def params(self, params: dict[str, Any]) -> str:
+        members = []
+        for key, value in params.items():
+            more = (self._paths, self._in_response) if key == "inputResponses" else ()
+            members.append(f"{_key(key)}: {self._member(key, value, self._paths, 0, *more)}")
+        return self._layout("{", members, "}", 0, params.values())
+
+    def responses(self, value: Any) -> str:
+        return self._value(value, self._paths, 0, self._in_response)
+
+    def _value(self, value: Any, paths: _Paths, level: int, in_members: _Paths = ()) -> str:
         match value:
             case NumberText(number):
                 return number
@@ -91,16 +118,27 @@ class _Renderer:
                 return _string(value)
             case dict():
                 members = [
-                    f"{_key(k)}: {self._member(k, v, paths, level)}" for k, v in value.items()
+                    f"{_key(k)}: {self._member(k, v, paths, level, in_members)}"
+                    for k, v in value.items()
                 ]
                 return self._layout("{", members, "}", level, value.values())
             case list():
-                items = [self._item(i, v, paths, level) for i, v in enumerate(value)]
+                items = [
+                    self._item(i, v, (*paths, *in_members), level) for i, v in enumerate(value)
+                ]
                 return self._layout("[", items, "]", level, value)
             case _:
                 return json.dumps(value)
 
-    def _member(self, key: str, value: Any, paths: tuple[tuple[str, str], ...], level: int) -> str:
+    def _member(
+        self,
+        key: str,
+        value: Any,
+        paths: _Paths,
+        level: int,
+        within_too: _Paths = (),
+        in_members: _Paths = (),
+    ) -> str:
         # A key with dots in it meets the same paths as nested keys do.
         name, within = fold(key), []
         for path, rest in paths:
@@ -109,9 +147,9 @@ class _Renderer:
                 return REDACTED
             if rest.startswith(f"{name}."):
                 within.append((path, rest[len(name) + 1 :]))
-        return self._value(value, tuple(within), level + 1)
+        return self._value(value, (*within, *within_too), level + 1, in_members)
 
-    def _item(self, index: int, value: Any, paths: tuple[tuple[str, str], ...], level: int) -> str:
+    def _item(self, index: int, value: Any, paths: _Paths, level: int) -> str:
         if not paths:
             return self._value(value, (), level + 1)
         within = list(paths)

@@ -1,97 +1,113 @@
-"""A POST's way: its reply may be a listing, a stream, or the answer to a batch."""
+"""The reply to a POST without what is hidden: a listing, a stream, or the answer to a batch."""
 
 from collections.abc import Awaitable, Sequence
 
 import msgspec
 
 from thoughtgate_proxy.core.protocol import headers
-from thoughtgate_proxy.core.protocol.http import HttpReply, ReplyCut
+from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
 from thoughtgate_proxy.core.protocol.methods import LISTINGS
-from thoughtgate_proxy.exchange.exchange import (
-    Exchange,
-    as_it_is,
-    as_stream,
-    expected,
-    opaque,
-    pieces,
-)
+from thoughtgate_proxy.exchange import body, passthrough
+from thoughtgate_proxy.exchange.exchange import Endpoint, Exchange
 from thoughtgate_proxy.mcp import listings, reply_filter
 from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, Expected
-from thoughtgate_proxy.upstream.response_body import ReplyBody, UpstreamReply
+from thoughtgate_proxy.upstream.response_body import UpstreamReply
 
 
-class PostExchange(Exchange):
-    """A message, or several, sent to the server."""
+def answer(
+    exchange: Exchange, reply: UpstreamReply, own: Sequence[bytes] = ()
+) -> HttpReply | Awaitable[HttpReply]:
+    """The reply to one message or several.
 
-    def _shown(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
-        asked = self._asked
-        if not asked or asked[0].method != "initialize":
-            return self._answer(reply)
-        answer = self._answer(reply)
-        if not isinstance(answer, HttpReply):
-            return answer
-        body = self._way.changes.noticing(self._way.route.source.id, answer.body)
-        return msgspec.structs.replace(answer, body=body)
-
-    def _answer(self, reply: UpstreamReply) -> HttpReply | Awaitable[HttpReply]:
-        asked, ours, kind = self._asked, self._ours, reply.head.media_type
-        listing = _lists(asked)
-        if not listing and not ours and kind != headers.EVENT_STREAM:
-            return as_it_is(reply)
-        wanted = expected(self._way, asked)
-        if wanted.filters and (told := opaque(reply)) is not None:
-            reply.close()
-            return self._refused(502, told)
-        if kind == headers.EVENT_STREAM:
-            events = reply_filter.events(pieces(reply), wanted, ours)
-            if len(asked) == 1:
-                events = self._way.changes.joined(self._way.route.source.id, asked[0], events)
-            return as_stream(reply, events)
-        status = reply.head.status
-        readable = kind == headers.JSON or status < 300
-        if (listing and readable) or (ours and status < 300):
-            return self._whole(reply, wanted)
-        return as_it_is(reply)
-
-    async def _whole(self, reply: UpstreamReply, wanted: Expected) -> HttpReply:
-        """A reply that must be seen whole, filtered and joined by our own answers."""
-        try:
-            body = await _read(reply.body, wanted.limit)
-        except ReplyCut:
-            return self._refused(502, "the server's reply was cut short")
-        if body is None:
-            text = f"the server's reply is longer than {wanted.limit} bytes, so it was not read"
-            return self._refused(502, text, LISTING_LIMIT)
-        if wanted.listing:
-            body = reply_filter.listing(body, wanted)
-        if self._ours:  # which are all where nothing of what was sent has an answer of the server's
-            body = b"[" + b",".join([*listings.members(body), *self._ours]) + b"]"
-        passed = [
-            (name, value)
-            for name, value in reply.head.passed_anew
-            if name not in ("content-encoding", "content-type")
-        ]
-        status = 200 if self._ours else reply.head.status
-        return HttpReply(status, [*passed, ("content-type", headers.JSON)], body)
+    `own` are answers of ours to other members of the same batch: they join the reply.
+    """
+    answer = _answer(exchange, reply, own)
+    requests = exchange.requests
+    if not requests or requests[0].method != "initialize" or not isinstance(answer, HttpReply):
+        return answer
+    endpoint = exchange.endpoint
+    # Read in passing for what the server promises to tell.
+    noted = endpoint.changes.noticing(endpoint.route.source.id, answer.body)
+    return msgspec.structs.replace(answer, body=noted)
 
 
-def _lists(asked: Sequence[Request]) -> bool:
+def _answer(
+    exchange: Exchange, reply: UpstreamReply, own: Sequence[bytes]
+) -> HttpReply | Awaitable[HttpReply]:
+    requests, kind = exchange.requests, reply.head.media_type
+    listing = _lists(requests)
+    if not listing and not own and kind != headers.EVENT_STREAM:
+        return passthrough.answer(exchange, reply)
+    expected = expect(exchange.endpoint, requests)
+    if expected.filters and (reason := opaque(reply)) is not None:
+        reply.close()
+        return exchange.refuse(502, reason)
+    if kind == headers.EVENT_STREAM:
+        events = reply_filter.events(body.pieces(reply.body), expected, own)
+        if len(requests) == 1:
+            endpoint = exchange.endpoint
+            events = endpoint.changes.joined(endpoint.route.source.id, requests[0], events)
+        return passthrough.stream(reply, events)
+    status = reply.head.status
+    readable = kind == headers.JSON or status < 300
+    if (listing and readable) or (own and status < 300):
+        return _whole(exchange, reply, expected, own)
+    return passthrough.answer(exchange, reply)
+
+
+def expect(endpoint: Endpoint, requests: Sequence[Request] | None) -> Expected:
+    """What may come back to `requests`; None is the client's listening stream."""
+    engine, record, source = endpoint.engine, endpoint.record, endpoint.route.source
+    visibility = engine.visibility(source)
+    method = requests[0].method if requests else ""
+    return Expected(
+        ids=None if requests is None else frozenset(request.id for request in requests),
+        listing=_lists(requests or ()),
+        shows=visibility.shows,
+        shows_all=visibility.shows_all,
+        limit=engine.config.limits.listing_reply_bytes,
+        learn=record.metrics.learn,
+        dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
+        failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
+    )
+
+
+def opaque(reply: UpstreamReply) -> str | None:
+    """Why a reply could be read otherwise than we would, in one line."""
+    if headers.encoded(reply.head.header("content-encoding")):
+        return "the server's listing is encoded, although only identity was allowed"
+    if sum(name == "content-type" for name, _ in reply.head.headers) > 1:
+        return "the server's listing has two content types"
+    return None
+
+
+async def _whole(
+    exchange: Exchange, reply: UpstreamReply, expected: Expected, own: Sequence[bytes]
+) -> HttpReply:
+    """A reply that must be seen whole, filtered and joined by our own answers."""
+    content = await body.read(reply.body, expected.limit)
+    if isinstance(content, body.PartialBody):
+        reply.close()
+        if content.cut is not None:
+            return exchange.refuse(502, "the server's reply was cut short")
+        text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
+        return exchange.refuse(502, text, LISTING_LIMIT)
+    if expected.listing:
+        content = reply_filter.listing(content, expected)
+    if own:  # which are all where nothing of what was sent has an answer of the server's
+        content = b"[" + b",".join([*listings.members(content), *own]) + b"]"
+    passed = [
+        (name, value)
+        for name, value in reply.head.passed_anew
+        if name not in ("content-encoding", "content-type")
+    ]
+    return HttpReply(200 if own else reply.head.status, [*passed, *body.JSON], content)
+
+
+def _lists(requests: Sequence[Request]) -> bool:
     """Whether any is for a listing; a generator would cost more than the answer."""
-    for request in asked:  # noqa: SIM110
+    for request in requests:  # noqa: SIM110
         if request.method in LISTINGS:
             return True
     return False
-
-
-async def _read(body: bytes | ReplyBody, limit: int) -> bytes | None:
-    """The whole body; None, and the rest given up, if it is longer than `limit` bytes."""
-    if isinstance(body, bytes):
-        return body if len(body) <= limit else None
-    whole = bytearray()
-    async for piece in body:
-        whole += piece
-        if len(whole) > limit:
-            body.close()
-            return None
-    return bytes(whole)

@@ -1,16 +1,20 @@
-"""Requests that are held now, so that a client can take one back by its id."""
+"""Requests that are held now, and calls that are being sent for them."""
 
 from typing import Protocol
 
 from thoughtgate_proxy.core.protocol.message import Id
+from thoughtgate_proxy.holds.server_call import ServerCall
+
+Key = tuple[str | None, type, Id]
+"""How a client names a request: its `Mcp-Session-Id`, and the request's id with the id's type."""
 
 
-class Caller(Protocol):
-    """One held request."""
+class Cancellable(Protocol):
+    """A held request."""
 
     @property
-    def key(self) -> "Key":
-        """How its client names it: its `Mcp-Session-Id`, and its id with the id's type."""
+    def key(self) -> Key:
+        """How its client names it."""
 
     @property
     def credential(self) -> str:
@@ -23,9 +27,6 @@ class Caller(Protocol):
         """The id with which its call went to the server, once it has."""
 
 
-Key = tuple[str | None, type, Id]
-
-
 def key(session: str | None, id: Id) -> Key:
     """Without its type the id `1` would be `True` as well."""
     return session, type(id), id
@@ -35,29 +36,28 @@ class InFlight:
     """All of them. Two requests of a client that names no session may have the same id."""
 
     def __init__(self) -> None:
-        self._held: dict[Key, list[Caller]] = {}
+        self._held: dict[Key, list[Cancellable]] = {}
+        self.server_calls: dict[str, ServerCall] = {}
+        """What is being sent now, by the id of its approval."""
 
-    def __len__(self) -> int:
-        return sum(map(len, self._held.values()))
-
-    def enter(self, caller: Caller) -> None:
+    def enter(self, request: Cancellable) -> None:
         """It is held from now on."""
-        self._held.setdefault(caller.key, []).append(caller)
+        self._held.setdefault(request.key, []).append(request)
 
-    def leave(self, caller: Caller) -> None:
+    def leave(self, request: Cancellable) -> None:
         """It is not held any more."""
-        held = self._held.get(caller.key, [])
-        if caller in held:
-            held.remove(caller)
+        held = self._held.get(request.key, [])
+        if request in held:
+            held.remove(request)
         if not held:
-            self._held.pop(caller.key, None)
+            self._held.pop(request.key, None)
 
-    def find(self, id: object, session: str | None, credential: str) -> Caller | None:
+    def find(self, id: object, session: str | None, credential: str) -> Cancellable | None:
         """The request that a notification means; without a session only if one alone can be meant.
 
         `id` is its `requestId`, as it came.
         """
         if isinstance(id, bool) or not isinstance(id, str | int):
             return None
-        held = [c for c in self._held.get(key(session, id), ()) if c.credential == credential]
+        held = [r for r in self._held.get(key(session, id), ()) if r.credential == credential]
         return held[0] if len(held) == 1 else None

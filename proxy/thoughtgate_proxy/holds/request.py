@@ -1,4 +1,4 @@
-"""A request as it came, and the way to its server."""
+"""A request that waits, or that has to do with those that wait."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.headers import Head
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
+from thoughtgate_proxy.exchange.body import JSON
 from thoughtgate_proxy.exchange.dispatch import Dispatch
 from thoughtgate_proxy.mcp.answers import Addressee
 
-_JSON: Final = (("content-type", headers.JSON),)
+_EVENTS: Final = ("text/event-stream", "text/*", "*/*")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRequest:
-    """One request.
+    """One request, as it came.
 
-    `target` is the raw request target for the server; `gate` the configuration that judged it;
-    `exchange` sends with the request's own headers.
+    `target` is the raw request target for the server; `engine` the configuration that judged it;
+    `dispatch` sends with headers that are made of the request's own.
     """
 
     request: Request
@@ -30,8 +31,8 @@ class HeldRequest:
     head: Head
     source: Source
     target: str
-    gate: PolicyEngine
-    exchange: Callable[[Head], Dispatch]
+    engine: PolicyEngine
+    dispatch: Callable[[Head], Dispatch]
 
     def header(self, name: str) -> str | None:
         """The first header called `name` (lower case)."""
@@ -39,25 +40,31 @@ class HeldRequest:
 
     @property
     def credential(self) -> str:
-        """Whose request it is."""
+        """Whose request it is: the digest of its `Authorization`."""
         return call_digest.credential(self.header("authorization"))
 
     @property
     def addressee(self) -> Addressee:
         """Who is answered."""
-        return Addressee.of(self.request, self.gate.config.governance.deny_as)
+        return Addressee.of(self.request, self.engine.config.governance.deny_as)
 
     @property
-    def of_call(self) -> tuple[tuple[str, str], ...]:
-        """The headers that tell of the call in its body, as 2026-07-28 has them."""
+    def takes_events(self) -> bool:
+        """Whether its `Accept`, if it has one, allows an event stream."""
+        accepts = [value for key, value in self.head.upstream if key == "accept"]
+        return not accepts or any(kind in value.lower() for value in accepts for kind in _EVENTS)
+
+    @property
+    def call_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that repeat what the body says, as 2026-07-28 has them."""
         return tuple((name, value) for name, value in self.head.upstream if _of_call(name))
 
-    def calling(self, lines: Iterable[tuple[str, str]]) -> Head:
-        """The headers with `lines` in place of those that tell of the body."""
+    def with_call_headers(self, lines: Iterable[tuple[str, str]]) -> Head:
+        """The headers with `lines` in place of `call_headers`."""
         others = [(name, value) for name, value in self.head.upstream if not _of_call(name)]
         return headers.with_upstream(self.head, [*others, *lines])
 
-    def named(self, name: str) -> Head:
+    def with_name(self, name: str) -> Head:
         """The headers with another `Mcp-Name`, where there is one."""
         return headers.with_upstream(
             self.head, [(k, name if k == "mcp-name" else v) for k, v in self.head.upstream]
@@ -66,7 +73,7 @@ class HeldRequest:
 
 def json_reply(body: bytes, status: int = 200) -> HttpReply:
     """A reply of one JSON-RPC message."""
-    return HttpReply(status, _JSON, body)
+    return HttpReply(status, JSON, body)
 
 
 def _of_call(name: str) -> bool:

@@ -1,27 +1,26 @@
 """One request that waits on its own stream: for a human first, then for the server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.dispatcher import DispatchOutcome
-from thoughtgate_proxy.approvals.service import ApprovalService, Attendance, Closed
+from thoughtgate_proxy.approvals.service import Attendance, Closed
 from thoughtgate_proxy.core.approval import Approval, State
-from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Id
-from thoughtgate_proxy.holds import server_messages
-from thoughtgate_proxy.holds.in_flight import InFlight, Key, key
-from thoughtgate_proxy.holds.round_trips import Turn
+from thoughtgate_proxy.holds.context import HoldContext
+from thoughtgate_proxy.holds.in_flight import Key, key
+from thoughtgate_proxy.holds.phase import NEXT, Phase
+from thoughtgate_proxy.holds.request import HeldRequest, json_reply
 from thoughtgate_proxy.holds.server_call import ServerCall
-from thoughtgate_proxy.mcp import answers, approval_texts, raw_json, rewrite
+from thoughtgate_proxy.mcp import answers, approval_texts, rewrite
 from thoughtgate_proxy.mcp.answers import Addressee
-from thoughtgate_proxy.mcp.sse import comment, event
+from thoughtgate_proxy.mcp.sse import comment, data_of, event
 
 _T = TypeVar("_T")
 
@@ -32,260 +31,288 @@ HEADERS: Final = (
     ("x-accel-buffering", "no"),
 )
 _OPENING: Final = comment(b"held by ThoughtGate until a human decides")
-_FORGOTTEN: Final = (
+_KEEP_ALIVE: Final = comment(b"still held by ThoughtGate")
+FORGOTTEN_TEXT: Final = (
     "the request for approval is not known any more: the same call asks the approvers anew"
 )
-_ALIVE: Final = comment(b"still held by ThoughtGate")
 
 
 @dataclass(frozen=True, slots=True)
-class Waiter:
-    """Who waits on the stream.
+class WaitTerms:
+    """How a request waits.
 
-    `seconds` is how long at most (None: to the end); then `turn` sends the client round. `task` is
-    the task of revision 2025-11-25 whose result is waited for. A `polite` one may leave without
-    that counting: in the earlier revisions a disconnect is not a cancel.
+    `seconds` is how long at most (None: to the end); then its client is sent round, `number` being
+    which request it is in a row of round trips (from 1). `task` is the task of revision 2025-11-25
+    whose result is waited for. With `may_leave` a disconnect is no cancel, as in the revisions
+    before 2026-07-28.
     """
 
-    to: Addressee
-    session: str | None
-    credential: str
-    token: rewrite.Token | None
+    number: int = 1
     seconds: float | None = None
-    turn: Turn | None = None
     task: str | None = None
-    polite: bool = False
+    may_leave: bool = False
 
     @property
     def came_before(self) -> bool:
         """Whether what it gets is its own, even if another request of it carried the call."""
-        return self.task is not None or (self.turn is not None and self.turn.number > 1)
-
-
-class HoldContext:
-    """What all held requests have in common."""
-
-    def __init__(self, desk: ApprovalService, now: Callable[[], float]) -> None:
-        """`now` is Unix time in seconds, as the desk's."""
-        self.desk, self.now = desk, now
-        self.callers = InFlight()
-        self.sending: dict[str, ServerCall] = {}
-        """What is being sent, by the id of its approval."""
-
-    async def send(self, approval: str, carrier: ServerCall, permit: Permit) -> bytes | None:
-        """Send an approved call; others may listen to its server meanwhile."""
-        self.sending[approval] = carrier
-        try:
-            return await carrier.send(permit)
-        finally:
-            del self.sending[approval]
+        return self.task is not None or self.number > 1
 
 
 class HeldStream:
-    """The stream of one request."""
+    """The stream of one request: an iterator of its events. `NEXT` is the order of its phases."""
 
     # There may be a thousand of them.
     __slots__ = (
-        "_approval", "_attendance", "_awaited", "_carrier", "_carriers", "_desk", "_heard",
-        "_present", "_progress", "_shared", "_waiter", "_withdrawn",
+        "_approval", "_attendance", "_attending", "_awaited", "_call", "_context", "_end", "_held",
+        "_listened", "_phase", "_progress", "_sending", "_subscription", "_terms", "_to",
+        "credential", "key",
     )  # fmt: skip
 
     def __init__(
         self,
-        shared: HoldContext,
+        context: HoldContext,
+        held: HeldRequest,
         approval: Approval,
-        waiter: Waiter,
-        carriers: Callable[[Approval], ServerCall],
+        to: Addressee,
+        terms: WaitTerms,
     ) -> None:
-        """`carriers` gives who would send the call."""
-        self._shared, self._desk = shared, shared.desk
-        self._approval, self._waiter, self._carriers = approval, waiter, carriers
-        self._progress = rewrite.Progress(waiter.token)
+        self._context, self._held, self._approval = context, held, approval
+        self._to, self._terms = to, terms
+        self._phase, self._end = Phase.OPENED, 0.0
+        self._progress = rewrite.Progress(rewrite.progress_token(held.request.params))
+        self._attending: AbstractContextManager[Attendance] | None = None
+        self._attendance = Attendance()
         self._awaited: asyncio.Future[Any] | None = None
-        self._carrier: ServerCall | None = None
-        self._heard: ServerCall | None = None
-        self._withdrawn = False
-        self._present: AbstractContextManager[Attendance] | None = shared.desk.attending(
-            approval.id
-        )
-        self._attendance = self._present.__enter__()
-        shared.callers.enter(self)
-
-    @property
-    def key(self) -> Key:
+        self._sending: asyncio.Future[DispatchOutcome] | None = None
+        self._call: ServerCall | None = None
+        self._listened: ServerCall | None = None
+        self._subscription: AsyncIterator[bytes] | None = None
+        self.key: Key = key(held.header("mcp-session-id"), to.id)
         """How its client names it."""
-        return key(self._waiter.session, self._waiter.to.id)
-
-    @property
-    def credential(self) -> str:
+        self.credential = held.credential
         """Whose it is."""
-        return self._waiter.credential
 
     def reply(self) -> HttpReply:
-        """The reply, whose body tells that it is alive until there is an answer."""
-        return HttpReply(200, HEADERS, self._events(), self.close)
+        """Begin: a reply whose body shows that it is alive until there is an answer."""
+        if self._terms.seconds is not None:
+            self._end = self._context.now() + self._terms.seconds
+        self._attending = self._context.approvals.attending(self._approval.id)
+        self._attendance = self._attending.__enter__()
+        self._context.in_flight.enter(self)
+        return HttpReply(200, HEADERS, self, self.close)
+
+    async def answer(self) -> HttpReply:
+        """Begin, and give the answer alone, for a client that takes no events."""
+        reply, answer = self.reply(), None
+        try:
+            async for piece in self:
+                if self._phase in (Phase.ANSWERED, Phase.DEFERRED):
+                    answer = data_of(piece)
+        finally:
+            reply.close()
+        return json_reply(answer) if answer is not None else HttpReply(202)
 
     def take_back(self) -> None:
         """The client does not want it any more: it ends without an answer."""
-        self._withdrawn = True
-        if self._awaited is not None:
+        if self._move(Phase.TAKEN_BACK) and self._awaited is not None:
             self._awaited.cancel()
-
-    def close(self) -> None:
-        """The stream has ended, or its client has gone. Twice does no harm."""
-        if self._awaited is not None:
-            self._awaited.cancel()
-        if self._heard is not None:
-            self._heard.leave()
-            self._heard = None
-        if self._carrier is not None and self._carrier.stream is not None:
-            self._carrier.stream.close()
-        present, self._present = self._present, None
-        if present is not None:
-            if self._waiter.polite and not self._withdrawn:
-                self._attendance.answered()
-            present.__exit__(None, None, None)
-            self._shared.callers.leave(self)
-
-    async def _events(self) -> AsyncIterator[bytes]:
-        approval, to = self._approval, self._waiter.to
-        end = None if self._waiter.seconds is None else self._shared.now() + self._waiter.seconds
-        try:
-            yield self._alive(_OPENING)
-            while approval.state is State.PENDING:
-                left = self._left(end)
-                if left <= 0:
-                    yield self._sent_round(approval)
-                    return
-                approval = await self._await(self._desk.settled(approval.id, left))
-                if approval.state is State.PENDING:
-                    yield self._alive()
-            async for piece in self._decided(approval, end):
-                yield piece
-        except Closed:
-            yield self._say(approval_texts.restarting(approval, to.subject))
-            self._attendance.answered()
-        except KeyError:
-            yield event(answers.error(to.id, approval_texts.FORGOTTEN, _FORGOTTEN))
-        except StoreUnavailable as error:
-            text = f"what became of {to.subject} cannot be read now ({error}): try again"
-            yield event(answers.error(to.id, approval_texts.STORE_BROKEN, text))
-            self._attendance.answered()
-        except asyncio.CancelledError:
-            if not self._withdrawn:
-                raise
-        finally:
-            self.close()
-
-    async def _decided(self, approval: Approval, end: float | None) -> AsyncIterator[bytes]:
-        """The way of a call that is pending no more."""
-        carrier = self._carrier = self._carriers(approval)
-        send = partial(self._shared.send, approval.id, carrier)
-        sending = asyncio.ensure_future(
-            self._desk.dispatch(approval.id, self._waiter.credential, send)
-        )
-        said = server_messages.said(
-            sending,
-            lambda: self._listen(carrier),
-            partial(self._passed, carrier),
-            lambda: self._left(end),
-            self._await,
-        )
-        async for heard in said:
-            yield self._alive() if heard is None else heard
-        if not sending.done():
-            yield self._sent_round(approval)
-            return
-        async for piece in self._answer(sending.result(), carrier):
-            yield piece
-
-    def _listen(self, ours: ServerCall) -> ServerCall:
-        """Whoever sends the call: we do, unless another request came first."""
-        other = self._shared.sending.get(self._approval.id, ours)
-        if other is not self._heard and not other.listened:
-            if self._heard is not None:
-                self._heard.leave()
-            other.listened, self._heard = True, other
-        return self._heard or ours
-
-    def _passed(self, ours: ServerCall, message: raw_json.Raws) -> bytes | None:
-        self._progress.theirs = self._listen(ours).sent_token
-        if self._waiter.task is not None:
-            related = rewrite.related(bytes(raw_json.encoded(message)), self._waiter.task)
-            message = raw_json.members(related) or message
-        return server_messages.as_event(message, self._progress)
-
-    async def _answer(self, outcome: DispatchOutcome, carrier: ServerCall) -> AsyncIterator[bytes]:
-        approval, subject = outcome.approval, self._waiter.to.subject
-        if approval.state is State.DONE:
-            if carrier.stream is not None:
-                self._attendance.answered()
-                await self._desk.delivered(approval.id)
-                async for piece in self._stream(carrier.stream, carrier.sent_id):
-                    yield piece
-                return
-            response = outcome.result or carrier.response
-            if response is not None:
-                yield self._response(response, outcome)
-            else:
-                yield self._say(approval_texts.ended(approval, subject))
-        elif not approval.state.final:
-            yield self._say(approval_texts.not_sent(approval, subject, outcome.not_sent or ""))
-            self._attendance.answered()
-            return
-        else:
-            yield self._say(approval_texts.ended(approval, subject))
-        # Whoever writes the stream comes here once the last piece is written.
-        self._attendance.answered()
-        await self._desk.delivered(approval.id)
-
-    def _response(self, response: bytes, outcome: DispatchOutcome) -> bytes:
-        if self._waiter.turn is not None and rewrite.asks_back(response):
-            response = self._waiter.turn.wrapped(outcome.approval, response)
-        if outcome.shared and not self._waiter.came_before:
-            response = rewrite.shared(response, outcome.approval.id)
-        return event(self._of_task(rewrite.answered(response, self._waiter.to.id)))
-
-    async def _stream(self, reply: HttpReply, sent: Id | None) -> AsyncIterator[bytes]:
-        """A subscription's stream, for as long as both sides have it."""
-        assert not isinstance(reply.body, bytes)  # noqa: S101  a stream that goes on
-        async for piece in rewrite.subscribed(reply.body, sent, self._waiter.to.id):
-            yield piece
-
-    def _of_task(self, message: bytes) -> bytes:
-        return rewrite.related(message, self._waiter.task) if self._waiter.task else message
-
-    def _say(self, sentence: approval_texts.ApprovalText) -> bytes:
-        said = answers.told(self._waiter.to, sentence.code, sentence.text, sentence.facts)
-        return event(self._of_task(said))
-
-    def _sent_round(self, approval: Approval) -> bytes:
-        turn = self._waiter.turn
-        assert turn is not None  # noqa: S101  who has an end knows what comes then
-        self._attendance.answered()
-        return event(turn.sent_round(self._waiter.to, approval))
-
-    def _alive(self, said: bytes = _ALIVE) -> bytes:
-        until = approval_texts.clock(self._approval.expires)
-        step = self._progress.waiting(f"waiting for a human's approval until {until}")
-        return said + step if step is not None else said
-
-    def _left(self, end: float | None) -> float:
-        if end is None:
-            return KEEP_ALIVE_SECONDS
-        return min(KEEP_ALIVE_SECONDS, end - self._shared.now())
 
     def sent_id(self) -> Id | None:
         """The id with which its call went to the server, once it has."""
-        carrier = self._shared.sending.get(self._approval.id)
-        return carrier.sent_id if carrier is not None else None
+        call = self._context.in_flight.server_calls.get(self._approval.id)
+        return call.sent_id if call is not None else None
+
+    def close(self) -> None:
+        """The stream has ended, or its client has gone. Twice does no harm."""
+        left = self._phase is not Phase.TAKEN_BACK
+        if not self._move(Phase.ENDED):
+            return
+        for waiting in (self._awaited, self._sending):  # which ends our waiting, not the sending
+            if waiting is not None:
+                waiting.cancel()
+        if self._listened is not None:
+            self._listened.leave()
+        if self._call is not None and self._call.subscription is not None:
+            self._call.subscription.close()
+        if self._attending is not None:
+            if left and self._terms.may_leave:
+                self._attendance.answered()
+            self._attending.__exit__(None, None, None)
+            self._context.in_flight.leave(self)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece: one event, or several."""
+        to = self._to
+        while (step := self._STEPS.get(self._phase)) is not None:
+            try:
+                if piece := await step(self):
+                    return piece
+            except Closed:
+                text = approval_texts.restarting(self._approval, to.subject)
+                return self._defer(text.response(to))
+            except KeyError:
+                return self._defer(answers.error(to.id, approval_texts.FORGOTTEN, FORGOTTEN_TEXT))
+            except StoreUnavailable as error:
+                reason = f"what became of {to.subject} cannot be read now ({error}): try again"
+                return self._defer(answers.error(to.id, approval_texts.STORE_BROKEN, reason))
+            except asyncio.CancelledError:
+                if self._phase is not Phase.TAKEN_BACK:
+                    raise
+        raise StopAsyncIteration
+
+    # What each phase does next: each gives a piece, or moves on.
+
+    async def _open(self) -> bytes:
+        self._move(Phase.PENDING)
+        return self._keep_alive(_OPENING)
+
+    async def _wait_for_human(self) -> bytes | None:
+        if self._approval.state is State.PENDING:
+            left = self._left()
+            if left <= 0:
+                return self._send_round()
+            settled = self._context.approvals.settled(self._approval.id, left)
+            self._approval = await self._await(settled)
+            if self._approval.state is State.PENDING:
+                return self._keep_alive()
+        self._move(Phase.SENDING)
+        return None
+
+    async def _relay(self) -> bytes | None:
+        if self._sending is None:
+            self._sending = self._dispatch()
+        sending, left = self._sending, self._left()
+        if left <= 0 and not sending.done():
+            return self._send_round()
+        call = self._listen()
+        if messages := await self._await(call.messages(sending, left)):
+            return b"".join(filter(None, [self._event(message, call) for message in messages]))
+        return await self._outcome(sending.result()) if sending.done() else self._keep_alive()
+
+    async def _pass_on(self) -> bytes | None:
+        assert self._subscription is not None  # noqa: S101  with which this phase began
+        piece = await self._await(anext(self._subscription, None))
+        if piece is None:
+            self.close()
+        return piece
+
+    async def _deliver(self) -> None:
+        # Whoever writes the stream comes here once the last piece is written.
+        self._attendance.answered()
+        await self._context.approvals.delivered(self._approval.id)
+        self.close()
+
+    async def _finish(self) -> None:
+        self.close()
+
+    def _move(self, phase: Phase) -> bool:
+        """Go on to `phase`, if it may follow."""
+        allowed = phase in NEXT[self._phase]
+        if allowed:
+            self._phase = phase
+        return allowed
+
+    def _dispatch(self) -> "asyncio.Future[DispatchOutcome]":
+        """Have the call sent, unless another request of it came first."""
+        self._call = call = self._context.server_call(self._held, self._approval)
+        dispatch = self._context.approvals.dispatch(self._approval.id, self.credential, call.send)
+        sending = asyncio.ensure_future(dispatch)
+        # Nobody may be left to take its error when the client has gone.
+        sending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        call.listen()
+        self._listened = call
+        return sending
+
+    def _listen(self) -> ServerCall:
+        """The call that is being sent, ours or another request's, if nobody else listens to it."""
+        assert self._listened is not None  # noqa: S101  `_dispatch` came first
+        call = self._context.in_flight.server_calls.get(self._approval.id, self._listened)
+        if call is not self._listened and call.listen():
+            self._listened.leave()
+            self._listened = call
+        return self._listened
+
+    def _event(self, message: bytes, call: ServerCall) -> bytes | None:
+        """A message of the server's as an event, None if it is for nobody."""
+        return self._progress.passed(self._of_task(message), call.sent_token)
+
+    async def _outcome(self, outcome: DispatchOutcome) -> bytes | None:
+        assert self._call is not None  # noqa: S101  `_dispatch` came first
+        approval = self._approval = outcome.approval
+        if not approval.state.final:
+            text = approval_texts.not_sent(approval, self._to.subject, outcome.not_sent or "")
+            return self._defer(text.response(self._to))
+        response = None
+        if approval.state is State.DONE:
+            if (subscription := self._call.subscription) is not None:
+                await self._subscribe(subscription, self._call.sent_id)
+                return None
+            response = outcome.result or self._call.response
+        if response is None:
+            response = approval_texts.ended(approval, self._to.subject).response(self._to)
+        else:
+            response = self._response(response, shared=outcome.shared)
+        self._move(Phase.ANSWERED)
+        return event(self._of_task(response))
+
+    def _response(self, response: bytes, *, shared: bool) -> bytes:
+        """The server's response, as one to this request."""
+        terms, approval = self._terms, self._approval.id
+        if terms.task is None and rewrite.requires_input(response):
+            wrap = self._context.round_trips.wrap_question
+            response = wrap(self._held, approval, terms.number, response)
+        if shared and not terms.came_before:
+            response = rewrite.with_shared_note(response, approval)
+        return rewrite.with_id(response, self._to.id)
+
+    async def _subscribe(self, reply: HttpReply, sent_id: Id | None) -> None:
+        assert not isinstance(reply.body, bytes)  # noqa: S101  a stream that goes on
+        self._subscription = rewrite.with_subscription(reply.body, sent_id, self._to.id)
+        self._move(Phase.STREAMING)
+        self._attendance.answered()
+        await self._context.approvals.delivered(self._approval.id)
+
+    def _send_round(self) -> bytes:
+        round_trips, number = self._context.round_trips, self._terms.number
+        return self._defer(round_trips.input_required(self._to, self._approval, number))
+
+    def _defer(self, answer: bytes) -> bytes:
+        """Leave the approval as it is: its client may come again."""
+        self._attendance.answered()
+        self._move(Phase.DEFERRED)
+        return event(self._of_task(answer))
+
+    def _of_task(self, message: bytes) -> bytes:
+        task = self._terms.task
+        return message if task is None else rewrite.with_related_task(message, task)
+
+    def _keep_alive(self, comment: bytes = _KEEP_ALIVE) -> bytes:
+        until = approval_texts.clock(self._approval.expires)
+        step = self._progress.waiting(f"waiting for a human's approval until {until}")
+        return comment + step if step is not None else comment
+
+    def _left(self) -> float:
+        if self._terms.seconds is None:
+            return KEEP_ALIVE_SECONDS
+        return min(KEEP_ALIVE_SECONDS, self._end - self._context.now())
 
     async def _await(self, what: Awaitable[_T]) -> _T:
         """Wait for something; the client may take its request back meanwhile."""
-        if self._withdrawn:
-            raise asyncio.CancelledError
         self._awaited = awaited = asyncio.ensure_future(what)
         try:
             return await awaited
         finally:
             self._awaited = None
+
+    _STEPS: ClassVar[Mapping[Phase, Callable[["HeldStream"], Awaitable[bytes | None]]]] = {
+        Phase.OPENED: _open,
+        Phase.PENDING: _wait_for_human,
+        Phase.SENDING: _relay,
+        Phase.STREAMING: _pass_on,
+        Phase.ANSWERED: _deliver,
+        Phase.DEFERRED: _finish,
+        Phase.TAKEN_BACK: _finish,
+    }

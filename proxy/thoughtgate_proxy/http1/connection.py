@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 from thoughtgate_proxy.core.protocol.http import HttpRefused, HttpReply, ReplyCut, first
-from thoughtgate_proxy.exchange.reply_future import ReplyFuture
+from thoughtgate_proxy.exchange.exchange import Exchange
 from thoughtgate_proxy.http1.attention import FEW
 from thoughtgate_proxy.http1.requests import Incoming, RequestReader
 from thoughtgate_proxy.http1.service import Service
@@ -150,8 +150,8 @@ class ClientConnection(asyncio.Protocol):
             self._break(error)
             return
         self._answer = answer
-        if isinstance(answer, ReplyFuture) and not answer.done():
-            answer.taken_by = self._answered
+        if isinstance(answer, Exchange) and not answer.done():
+            answer.call_when_done(self._answered)
         else:
             answer.add_done_callback(self._answered)
         if self._service.active <= FEW:

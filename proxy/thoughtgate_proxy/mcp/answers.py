@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from thoughtgate_proxy.core.config.values import DenyAs
@@ -45,6 +46,11 @@ def error(id: Id | None, code: int, text: str, data: dict[str, Any] | None = Non
     return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": body})
 
 
+def result(id: Id, value: dict[str, Any]) -> bytes:
+    """A JSON-RPC result; parts of `value` may be raw JSON (`msgspec.Raw`)."""
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "result": value})
+
+
 def refusal(request: Request, decision: Decision, correlation: str, deny_as: DenyAs) -> bytes:
     """The answer to a request that a gate did not let through.
 
@@ -55,7 +61,7 @@ def refusal(request: Request, decision: Decision, correlation: str, deny_as: Den
         return error(request.id, message.INVALID_PARAMS, decision.reason)
     text = f"ThoughtGate refused {subject(request)}: {decision.reason}. {_advice(decision)}"
     facts = {**decision.facts(), "correlation_id": correlation}
-    return told(Addressee.of(request, deny_as), _CODES[decision.gate], text, facts)
+    return text_response(Addressee.of(request, deny_as), _CODES[decision.gate], text, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +84,21 @@ class Addressee:
         return cls(request.id, request.method, request.modern, deny_as, subject(request))
 
 
-def told(to: Addressee, code: int, text: str, facts: dict[str, Any]) -> bytes:
+def text_response(to: Addressee, code: int, text: str, facts: dict[str, Any]) -> bytes:
     """`text` in place of a reply: for a call a result that a model can read, else an error.
 
     `facts` are about the decision; `deny_as` may want an error for calls too.
     """
     if to.method != "tools/call" or to.deny_as is DenyAs.ERROR:
         return error(to.id, code, text, {DECISION_META: facts})
-    result: dict[str, Any] = {
+    value: dict[str, Any] = {
         "content": [{"type": "text", "text": text}],
         "isError": True,
         "_meta": {DECISION_META: facts},
     }
     if to.modern:
-        result = {"resultType": "complete", **result}
-    return orjson.dumps({"jsonrpc": "2.0", "id": to.id, "result": result})
+        value = {"resultType": "complete", **value}
+    return orjson.dumps({"jsonrpc": "2.0", "id": to.id, "result": value})
 
 
 def _advice(decision: Decision) -> str:

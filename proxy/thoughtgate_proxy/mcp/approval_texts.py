@@ -10,6 +10,7 @@ from typing import Any, Final, assert_never
 
 from thoughtgate_proxy.core.approval import Approval, Ending, State, VoteValue
 from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.mcp.answers import Addressee
 
 # JSON-RPC error codes of our own, beside those of `mcp.answers`.
 CANCELLED, PENDING, RULES_CHANGED = 40305, 40306, 40307
@@ -28,13 +29,17 @@ class ApprovalText:
     text: str
     facts: dict[str, Any]
 
+    def response(self, to: Addressee) -> bytes:
+        """The JSON-RPC response to `to` that says it."""
+        return answers.text_response(to, self.code, self.text, self.facts)
+
 
 def ended(approval: Approval, subject: str) -> ApprovalText:
     """How `approval` ended, without a result that could be given; `subject` names its call."""
     if approval.ending is None:
         raise ValueError(f"`{approval.id}` has not ended: it is {approval.state}")
     code, text = _ended(approval, approval.ending, subject)
-    return ApprovalText(code, text, facts(approval))
+    return ApprovalText(code, text, _facts(approval))
 
 
 def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
@@ -78,7 +83,7 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
             )
         case Ending.RULED_OUT:
             return RULES_CHANGED, (
-                f"{_whatever_approved(approval, subject)} was not sent: the rules have changed "
+                f"{_if_approved(approval, subject)} was not sent: the rules have changed "
                 f"since it was asked for{_because(approval)}. Asking again will not help: do "
                 "without this call, or tell the user."
             )
@@ -104,36 +109,36 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
 
 def _rejected(approval: Approval, subject: str) -> str:
     vote = next((v for v in reversed(approval.votes) if v.verdict is VoteValue.REJECT), None)
-    who = f"The approver {_short(vote.name)}" if vote is not None else "An approver"
+    approver = f"The approver {_short(vote.name)}" if vote is not None else "An approver"
     reason = approval.reason or (vote.reason if vote is not None else "")
-    said = f", and said: {_quoted(reason)}." if reason else " and gave no reason."
+    why = f", and said: {_quoted(reason)}." if reason else " and gave no reason."
     return (
-        f"{who} rejected {subject}{said} It was not sent. Do not ask for the same again: change "
-        "what the approver objects to, or tell the user."
+        f"{approver} rejected {subject}{why} It was not sent. Do not ask for the same again: "
+        "change what the approver objects to, or tell the user."
     )
 
 
 def pending(approval: Approval, subject: str) -> ApprovalText:
-    """The client can wait no longer; the request for approval stands."""
+    """The client can wait no longer, and the request for approval stands."""
     if approval.state is State.PENDING:
-        told = f"{subject} is still pending: no approver has answered yet, and they have"
+        state = f"{subject} is still pending: no approver has answered yet, and they have"
     else:
-        told = f"{subject} was approved{_by(approval)}, and the approval is good"
+        state = f"{subject} was approved{_by(approval)}, and the approval is good"
     text = (
-        f"{told} until {clock(_until(approval))}. Nobody has refused it. The same call, with the "
+        f"{state} until {clock(_until(approval))}. Nobody has refused it. The same call, with the "
         "same arguments, joins it: nobody is asked twice."
     )
-    return ApprovalText(PENDING, text, facts(approval))
+    return ApprovalText(PENDING, text, _facts(approval))
 
 
 def restarting(approval: Approval, subject: str) -> ApprovalText:
-    """The gate must end; the record survives it."""
+    """The process is ending, and the request for approval stays on disk."""
     text = (
         f"ThoughtGate is restarting. The request for approval of {subject} stands until "
         f"{clock(_until(approval))}: the same call, with the same arguments, joins it, in a few "
         "seconds from now."
     )
-    return ApprovalText(RESTARTING, text, facts(approval))
+    return ApprovalText(RESTARTING, text, _facts(approval))
 
 
 def not_sent(approval: Approval, subject: str, reason: str) -> ApprovalText:
@@ -143,13 +148,13 @@ def not_sent(approval: Approval, subject: str, reason: str) -> ApprovalText:
         f"approval counts until {clock(_until(approval))}: the same call, with the same arguments, "
         "uses it."
     )
-    return ApprovalText(answers.UPSTREAM_DOWN, text, facts(approval))
+    return ApprovalText(answers.UPSTREAM_DOWN, text, _facts(approval))
 
 
 def not_asked(subject: str, kind: str, reason: str, retry_after: float | None) -> ApprovalText:
-    """The approvers were not asked; `kind` and the others as in the desk's `Refused`."""
-    told: dict[str, Any] = {"outcome": "deny", "gate": "approval", "reason": reason, "kind": kind}
-    begun = f"{subject} needs a human's approval, and nobody was asked"
+    """The approvers were not asked; the arguments are those of `approvals.service.OpenRefused`."""
+    facts: dict[str, Any] = {"outcome": "deny", "gate": "approval", "reason": reason, "kind": kind}
+    beginning = f"{subject} needs a human's approval, and nobody was asked"
     match kind:
         case "pending_approvals":
             code, rest = TOO_MANY_PENDING, "Wait until some of the pending requests are decided."
@@ -158,20 +163,20 @@ def not_asked(subject: str, kind: str, reason: str, retry_after: float | None) -
             rest = "Tell the user, or ask again later."
             if retry_after is not None:
                 rest = f"It can be asked again in {span(retry_after)}."
-                told["retry_after"] = round(retry_after, 3)
+                facts["retry_after"] = round(retry_after, 3)
         case "store":
             code, rest = STORE_BROKEN, "Tell the user: an operator must look at the state volume."
         case "closing":
             code, rest = RESTARTING, "ThoughtGate is restarting: ask again in a few seconds."
         case _:
             code, rest = NO_APPROVER, "Tell the user, or try again later."
-    return ApprovalText(code, f"{begun}: {_short(reason)}. Nothing was sent. {rest}", told)
+    return ApprovalText(code, f"{beginning}: {_short(reason)}. Nothing was sent. {rest}", facts)
 
 
-def facts(approval: Approval) -> dict[str, Any]:
+def _facts(approval: Approval) -> dict[str, Any]:
     """What a program may want to know of `approval`."""
     asked = approval.asked
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "outcome": "deny" if approval.state.final else "hold",
         "gate": "approval",
         "reason": approval.reason or asked.reason,
@@ -185,14 +190,14 @@ def facts(approval: Approval) -> dict[str, Any]:
         "correlation_id": asked.correlation,
     }
     if approval.ending is not None:
-        told["ending"] = approval.ending.value
+        facts["ending"] = approval.ending.value
     if asked.policies:
-        told["policies"] = asked.policies
+        facts["policies"] = asked.policies
     if approval.approvers:
-        told["approved_by"] = approval.approvers
+        facts["approved_by"] = approval.approvers
     if approval.valid_until is not None:
-        told["valid_until"] = iso(approval.valid_until)
-    return told
+        facts["valid_until"] = iso(approval.valid_until)
+    return facts
 
 
 def clock(at: float) -> str:
@@ -224,7 +229,7 @@ def _by(approval: Approval) -> str:
     return f" (by {', '.join(approval.approvers)})" if approval.approvers else ""
 
 
-def _whatever_approved(approval: Approval, subject: str) -> str:
+def _if_approved(approval: Approval, subject: str) -> str:
     if approval.valid_until is None:
         return subject
     return f"{subject} was approved{_by(approval)}, but"

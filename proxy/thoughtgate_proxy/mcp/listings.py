@@ -1,4 +1,4 @@
-"""Replies that list things: hidden tools leave them, and nothing else changes."""
+"""Removes hidden tools from listings, and changes nothing else."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,15 @@ from thoughtgate_proxy.core.protocol import strict_json
 from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.core.protocol.methods import LISTINGS
+from thoughtgate_proxy.mcp import raw_json
 
 Shows = Callable[[str], bool]
+"""Whether the agent may see the tool of that name."""
 
 _ENVELOPE = KnownKeys(("id", "method", "result", "error"))
 _RESULT = KnownKeys(LISTINGS.values())
 _TOOL = KnownKeys(("name",))
+_TOOLS = ("result", "tools")
 
 
 class UnreadableListing(ValueError):
@@ -42,7 +45,7 @@ def filtered(body: bytes, shows: Shows, names: Callable[[str], None]) -> bytes:
     return body if all(keep) else _without(body, keep)
 
 
-def answers(body: bytes) -> list[Id | None] | None:
+def response_ids(body: bytes) -> list[Id | None] | None:
     """The ids of the responses in `body`; None if it is no JSON-RPC message at all.
 
     An id that no request can have had stands as None. A response to nobody (without an id, or with
@@ -104,10 +107,6 @@ def _clear(value: dict[str, Any], known: KnownKeys, where: str) -> None:
 
 def _without(body: bytes, keep: list[bool]) -> bytes:
     """The message `body` with only the tools at the places where `keep` is true."""
-    envelope = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    result = msgspec.json.decode(envelope["result"], type=dict[str, msgspec.Raw])
-    tools = msgspec.json.decode(result["tools"], type=list[msgspec.Raw])
+    tools = raw_json.elements(raw_json.at(body, *_TOOLS)) or []
     kept = [tool for tool, stays in zip(tools, keep, strict=True) if stays]
-    result["tools"] = msgspec.Raw(msgspec.json.encode(kept))
-    envelope["result"] = msgspec.Raw(msgspec.json.encode(result))
-    return msgspec.json.encode(envelope)
+    return raw_json.put(body, _TOOLS, kept)

@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
-Raws = dict[str, msgspec.Raw]
+Members = dict[str, msgspec.Raw]
+"""The members of an object by their keys, each with its bytes."""
 
-_DECODER = msgspec.json.Decoder(Raws)
+_DECODER = msgspec.json.Decoder(Members)
 
 
-def members(value: bytes | msgspec.Raw) -> Raws | None:
+def members(value: bytes | msgspec.Raw) -> Members | None:
     """The members of an object, in their order; None if `value` is no object."""
     try:
         return _DECODER.decode(value)
@@ -31,19 +32,19 @@ def at(value: bytes | msgspec.Raw, *path: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def value(held: bytes | msgspec.Raw | None, *path: str) -> Any:
-    """The value at `path` of the JSON `held`; None if there is none."""
-    found = at(held, *path) if held is not None else None
+def value(json: bytes | msgspec.Raw | None, *path: str) -> Any:
+    """The value at `path` of `json`; None if there is none, or no JSON."""
+    found = at(json, *path) if json is not None else None
     try:
         return None if found is None else msgspec.json.decode(found)
     except msgspec.DecodeError:
         return None
 
 
-def elements(held: bytes | None) -> list[msgspec.Raw] | None:
-    """The elements of an array; None if `held` is none."""
+def elements(json: bytes | None) -> list[msgspec.Raw] | None:
+    """The elements of an array; None if `json` is none."""
     try:
-        return msgspec.json.decode(held or b"", type=list[msgspec.Raw])
+        return msgspec.json.decode(json or b"", type=list[msgspec.Raw])
     except msgspec.DecodeError:
         return None
 
@@ -53,13 +54,10 @@ def put(value: bytes | msgspec.Raw, path: tuple[str, ...], new: Any) -> bytes:
 
     Gives `value` itself if there is something else than an object on the way.
     """
-    held = members(value)
-    if held is None:
+    found = members(value)
+    if found is None:
         return bytes(value)
     key, *rest = path
-    held[key] = (
-        msgspec.Raw(put(held.get(key, msgspec.Raw(b"{}")), tuple(rest), new))
-        if rest
-        else encoded(new)
-    )
-    return msgspec.json.encode(held)
+    inner = found.get(key, msgspec.Raw(b"{}"))
+    found[key] = msgspec.Raw(put(inner, tuple(rest), new)) if rest else encoded(new)
+    return msgspec.json.encode(found)

@@ -1,4 +1,4 @@
-"""Replies on their way to the client: streams event by event, listings without what is hidden."""
+"""Filters replies: hidden tools leave listings, and answers that nobody asked for are dropped."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -44,21 +44,21 @@ class Expected:
 
 def listing(body: bytes, expected: Expected) -> bytes:
     """A whole reply to listings, each message of it filtered, or an error in its place."""
-    found = listings.answers(body)
+    found = listings.response_ids(body)
     if expected.ids is not None and not expected.ids.issuperset(found or ()):
         expected.dropped()
         return unreadable("it answers an id that was not asked with", expected.ids)
     members = listings.members(body)
     if members == [body]:
-        return _filtered(body, found or expected.ids, expected)
+        return _filter(body, found or expected.ids, expected)
     if not members:
         expected.failed("the listing is no JSON-RPC message", UNREADABLE)
         return unreadable("it is no JSON-RPC message", expected.ids)
-    shown = [_filtered(member, listings.answers(member), expected) for member in members]
-    return body if shown == members else b"[" + b",".join(shown) + b"]"
+    filtered = [_filter(member, listings.response_ids(member), expected) for member in members]
+    return body if filtered == members else b"[" + b",".join(filtered) + b"]"
 
 
-def _filtered(message: bytes, ids: Iterable[Id | None] | None, expected: Expected) -> bytes:
+def _filter(message: bytes, ids: Iterable[Id | None] | None, expected: Expected) -> bytes:
     """A message without what is hidden; an error to `ids` if it cannot be understood."""
     try:
         return listings.filtered(message, expected.shows, expected.learn)
@@ -74,7 +74,7 @@ async def events(
 
     `first` are JSON-RPC messages of ours that go before it. Whatever ends `pieces` early ends this
     too: silently where the client can resume, else with a JSON-RPC error for what is unanswered.
-    Raises `ReplyCut` where that error could not be told, since part of an event is already out.
+    Raises `ReplyCut` where that error could not be given, since part of an event is already out.
     """
     for message in first:
         yield event_of(message)
@@ -113,10 +113,10 @@ class _Stream:
         self.resumable = False
         """Whether any event had an id, from which the client can go on."""
         self.blind = False
-        """Whether an event passed that was too long to be read: it may have been the answer."""
+        """Whether an event passed that was too long to be read: it may have been the response."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """The events that `piece` completes, as they may be seen. Raises `EventTooLong`."""
+        """The events that `piece` completes, filtered. Raises `EventTooLong`."""
         begun = self._splitter.inside
         for event in self._splitter.feed(piece):
             if not begun and field(event, b"id") is not None:
@@ -125,24 +125,24 @@ class _Stream:
             if isinstance(event, EventPart):
                 self.blind = True
                 yield event
-            elif (shown := self._shown(event)) is not None:
-                yield shown
+            elif (filtered := self._filter(event)) is not None:
+                yield filtered
 
     def end(self) -> Iterator[bytes]:
         """What is left when the stream has ended."""
         rest = self._splitter.rest
         if self._splitter.inside:
             yield rest
-        elif rest.strip() and (shown := self._shown(rest)) is not None:
+        elif rest.strip() and (filtered := self._filter(rest)) is not None:
             # The standard discards an event without its empty line, but not every client does.
-            yield shown
+            yield filtered
 
-    def _shown(self, event: bytes) -> bytes | None:
+    def _filter(self, event: bytes) -> bytes | None:
         """One event as the client may see it, or None."""
         expected, data = self._expected, data_of(event)
         if data is None or not data.strip():
             return event
-        found = listings.answers(data) or []
+        found = listings.response_ids(data) or []
         if expected.ids is not None:
             if not expected.ids.issuperset(found):
                 expected.dropped()
@@ -152,20 +152,20 @@ class _Stream:
             return event  # a replay of something that is no listing, however it is written
         if not expected.filters:
             return event
-        shown = listing(data, expected)
-        if shown == data:
+        filtered = listing(data, expected)
+        if filtered == data:
             return event
         if not found:
-            self.unanswered.clear()  # each of them was told an error
-        return with_data(event, shown)
+            self.unanswered.clear()  # each of them got an error
+        return with_data(event, filtered)
 
 
 def unreadable(reason: str, ids: Iterable[Id | None] | None) -> bytes:
     """The errors that stand for listings of which no part may be shown, one for each id."""
     text = f"the server's listing cannot be understood: {reason}"
-    told = [
+    errors = [
         answers.error(id, BAD_REPLY, text) for id in sorted(ids or (), key=str) if id is not None
     ]
-    if len(told) > 1:
-        return b"[" + b",".join(told) + b"]"
-    return told[0] if told else answers.error(None, BAD_REPLY, text)
+    if len(errors) > 1:
+        return b"[" + b",".join(errors) + b"]"
+    return errors[0] if errors else answers.error(None, BAD_REPLY, text)

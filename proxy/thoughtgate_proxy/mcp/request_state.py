@@ -1,4 +1,4 @@
-"""The `requestState` that we hand out: what a leg of a round trip must bring back, signed.
+"""The signed `requestState` of ThoughtGate, which the next leg of a round trip brings back.
 
 It looks like `tg1.<payload>.<hmac>`. A client may read it and may not change it. What it says is
 checked against the request that brings it (revision 2026-07-28, multi round-trip requests, server

@@ -25,19 +25,17 @@ RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 Token = str | int
 
 
-def token_of(params: Any) -> Token | None:
-    """The progress token of a request's params."""
+def progress_token(params: Any) -> Token | None:
+    """The progress token in a request's params."""
     token = (params.get("_meta") or {}).get("progressToken") if isinstance(params, dict) else None
     return token if isinstance(token, str) or type(token) is int else None
 
 
 @dataclass(slots=True)
 class Progress:
-    """The progress that is told to one request: ours while it waits, then the server's."""
+    """The progress that one request is told: ours while it waits, then the server's."""
 
     token: Token | None
-    theirs: Token | None = None
-    """The token that the server was given."""
     last: float = field(default=-math.inf)
 
     def waiting(self, text: str) -> bytes | None:
@@ -49,39 +47,42 @@ class Progress:
         note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
         return event(msgspec.json.encode(note))
 
-    def passed(self, message: raw_json.Raws) -> bytes | None:
-        """A progress notification of the server's, as it goes on; None if it is for nobody."""
-        params = raw_json.members(message["params"]) if "params" in message else None
-        if params is None or raw_json.value(params.get("progressToken")) != self.theirs:
-            return msgspec.json.encode(message)
+    def passed(self, message: bytes, sent: Token | None) -> bytes | None:
+        """A message of the server's as an event; None if it is progress that nobody asked for.
+
+        `sent` is the progress token that the server was given.
+        """
+        if raw_json.value(message, "method") != "notifications/progress":
+            return event(message)
+        if raw_json.value(message, "params", "progressToken") != sent:
+            return event(message)
         if self.token is None:
             return None
-        step = raw_json.value(params.get("progress"))
+        step = raw_json.value(message, "params", "progress")
         if not isinstance(step, int | float) or step <= self.last:
             step = self.last + STEP
-            params["progress"] = raw_json.encoded(step)
+            message = raw_json.put(message, ("params", "progress"), step)
         self.last = float(step)
-        params["progressToken"] = raw_json.encoded(self.token)
-        return msgspec.json.encode(message | {"params": raw_json.encoded(params)})
+        return event(raw_json.put(message, ("params", "progressToken"), self.token))
 
 
-def response_to(message: raw_json.Raws, id: Id) -> bool:
-    """Whether `message` answers the request `id`."""
+def responds_to(message: raw_json.Members, id: Id) -> bool:
+    """Whether `message` is the response to the request `id`."""
     if "method" in message or ("result" in message) == ("error" in message):
         return False
     found = raw_json.value(message["id"]) if "id" in message else None
     return type(found) is type(id) and bool(found == id)
 
 
-def answered(response: bytes, id: Id) -> bytes:
+def with_id(response: bytes, id: Id) -> bytes:
     """A response, to the request `id`."""
-    held = raw_json.members(response)
-    if held is None or response_to(held, id):
+    message = raw_json.members(response)
+    if message is None or responds_to(message, id):
         return response
-    return msgspec.json.encode(held | {"id": raw_json.encoded(id)})
+    return msgspec.json.encode(message | {"id": raw_json.encoded(id)})
 
 
-def shared(response: bytes, approval: str) -> bytes:
+def with_shared_note(response: bytes, approval: str) -> bytes:
     """A response that more than one request gets, marked so."""
     note = {"approval": approval, "shared": True}
     if raw_json.at(response, "result") is not None:
@@ -89,15 +90,17 @@ def shared(response: bytes, approval: str) -> bytes:
     return response
 
 
-def related(response: bytes, task: str) -> bytes:
+def with_related_task(message: bytes, task: str) -> bytes:
     """A message of a task of revision 2025-11-25, which must name it."""
-    where = "result" if raw_json.at(response, "result") is not None else "params"
-    if where == "params" and raw_json.at(response, "method") is None:
-        return response  # an error has no place for it
-    return raw_json.put(response, (where, "_meta", RELATED_TASK), {"taskId": task})
+    where = "result" if raw_json.at(message, "result") is not None else "params"
+    if where == "params" and raw_json.at(message, "method") is None:
+        return message  # an error has no place for it
+    return raw_json.put(message, (where, "_meta", RELATED_TASK), {"taskId": task})
 
 
-async def subscribed(pieces: AsyncIterator[bytes], sent: Id | None, id: Id) -> AsyncIterator[bytes]:
+async def with_subscription(
+    pieces: AsyncIterator[bytes], sent: Id | None, id: Id
+) -> AsyncIterator[bytes]:
     """The stream of the subscription that was asked for as `sent`, as one of the request `id`."""
     if sent == id:
         async for piece in pieces:
@@ -115,21 +118,31 @@ def _subscription(data: bytes, sent: Id | None, id: Id) -> bytes:
     where = ("params", "_meta", _SUBSCRIPTION)
     if raw_json.value(data, *where) == sent:
         return raw_json.put(data, where, id)
-    held = raw_json.members(data)
-    return answered(data, id) if held and sent is not None and response_to(held, sent) else data
+    message = raw_json.members(data)
+    responds = message is not None and sent is not None and responds_to(message, sent)
+    return with_id(data, id) if responds else data
 
 
-def asks_back(response: bytes) -> bool:
+def requires_input(response: bytes) -> bool:
     """Whether the server wants more from the client before it goes on (2026-07-28)."""
     return bool(raw_json.value(response, "result", "resultType") == "input_required")
 
 
-def server_state(response: bytes) -> str | None:
+def request_state(response: bytes) -> str | None:
     """The `requestState` of a response that asks back."""
     state = raw_json.value(response, "result", "requestState")
     return state if isinstance(state, str) else None
 
 
-def with_state(response: bytes, state: str) -> bytes:
+def with_request_state(response: bytes, state: str) -> bytes:
     """A response that asks back, with our `requestState` in place of the server's."""
     return raw_json.put(response, ("result", "requestState"), state)
+
+
+def without(request: bytes, *keys: str) -> bytes:
+    """A request without some of its params; everything else keeps its bytes."""
+    params = raw_json.members(raw_json.at(request, "params") or b"")
+    if params is None or not any(key in params for key in keys):
+        return request
+    kept = {key: value for key, value in params.items() if key not in keys}
+    return raw_json.put(request, ("params",), kept)

@@ -44,8 +44,8 @@ class Status(StrEnum):
 class Task:
     """One task. Times are Unix time in seconds.
 
-    `response` is the JSON-RPC response of the call, once it has one; `asked` the server's own
-    questions (`inputRequests`), if it waits for their answers.
+    `response` is the JSON-RPC response of the call, once it has one; `input_requests`
+    what the server asks back, if it waits for the answers.
     """
 
     id: str
@@ -55,33 +55,30 @@ class Task:
     updated: float
     ttl: float
     response: bytes | None = None
-    asked: bytes | None = None
+    input_requests: bytes | None = None
 
 
-def claims(task: Any) -> bool:
+def is_ours(task: Any) -> bool:
     """Whether a task's id looks like ours, so that no server need be asked."""
     return isinstance(task, str) and task.startswith(_PREFIX)
 
 
-def of(approval: Approval, kept: float, response: bytes | None, *, modern: bool) -> Task:
+def of_approval(approval: Approval, kept: float, response: bytes | None, *, modern: bool) -> Task:
     """The task of `approval`, which is kept for `kept` seconds in all.
 
     `response` is what the call was answered: its server's reply, or ours if there is none.
     """
-    times = (approval.opened, _updated(approval), kept)
-    id = approval.id
+    id, updated = approval.id, approval.ended or approval.decided or approval.opened
+    times = (approval.opened, updated, kept)
     if not approval.state.final:
         return Task(id, Status.WORKING, _doing(approval), *times)
-    if approval.state is State.CANCELLED and approval.ending in (
-        Ending.CANCELLED,
-        Ending.DISCONNECTED,
-    ):
-        return Task(
-            id, Status.CANCELLED, "the request for approval was cancelled", *times, response
-        )
+    if approval.ending in (Ending.CANCELLED, Ending.DISCONNECTED):
+        text = "the request for approval was cancelled"
+        return Task(id, Status.CANCELLED, text, *times, response)
     assert response is not None  # noqa: S101  whatever has ended has an answer
     status, text = _outcome(response, modern=modern)
-    if asked := _asked(response):
+    if rewrite.requires_input(response):
+        asked = raw_json.at(response, "result", "inputRequests") or b"{}"
         return Task(id, Status.INPUT_REQUIRED, "the server asks back", *times, response, asked)
     return Task(id, status, text, *times, response)
 
@@ -94,7 +91,7 @@ def as_cancelled(task: Task) -> Task:
 def as_working(task: Task) -> Task:
     """The same, while its server has the answers that it asked for."""
     text = "answered; waiting for the server's reply"
-    return replace(task, status=Status.WORKING, message=text, response=None, asked=None)
+    return replace(task, status=Status.WORKING, message=text, response=None, input_requests=None)
 
 
 def as_asking(task: Task) -> Task:
@@ -103,11 +100,11 @@ def as_asking(task: Task) -> Task:
     return replace(task, status=Status.INPUT_REQUIRED, message=text)
 
 
-def renamed(told: bytes, theirs: str, ours: str) -> bytes:
-    """What a server tells of its task `theirs`, which the client knows as `ours`."""
-    if raw_json.value(told, "result", "taskId") != theirs:
-        return told
-    return raw_json.put(told, ("result", "taskId"), ours)
+def with_task_id(response: bytes, server_task: str, task: str) -> bytes:
+    """A server's response about its `server_task`, which the client knows as `task`."""
+    if raw_json.value(response, "result", "taskId") != server_task:
+        return response
+    return raw_json.put(response, ("result", "taskId"), task)
 
 
 def _doing(approval: Approval) -> str:
@@ -126,97 +123,72 @@ def _outcome(response: bytes, *, modern: bool) -> tuple[Status, str]:
         return Status.FAILED, str(text or "the call ended with an error")
     if raw_json.value(response, "result", "isError") is True:
         # 2025-11-25 calls it failed, and SEP-2663 reserves that for JSON-RPC errors.
-        said = "the tool answered with an error, or the call was not sent: see the result"
-        return (Status.COMPLETED if modern else Status.FAILED), said
+        text = "the tool answered with an error, or the call was not sent: see the result"
+        return (Status.COMPLETED if modern else Status.FAILED), text
     return Status.COMPLETED, "the call was approved and is done"
-
-
-def _asked(response: bytes) -> bytes | None:
-    if not rewrite.asks_back(response):
-        return None
-    return raw_json.at(response, "result", "inputRequests") or b"{}"
-
-
-def _updated(approval: Approval) -> float:
-    return approval.ended or approval.decided or approval.opened
 
 
 def created(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to the call: a `CreateTaskResult`."""
-    if modern:
-        return _result(id, {"resultType": "task", **_modern(task)})
-    return _result(id, {"task": _legacy(task)})
+    fields = _fields(task, modern=modern)
+    return answers.result(id, {"resultType": "task", **fields} if modern else {"task": fields})
 
 
-def told(task: Task, id: Id, *, modern: bool) -> bytes:
+def task_result(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to `tasks/get`."""
+    result = _fields(task, modern=modern)
     if not modern:
-        return _result(id, _legacy(task))
-    result: dict[str, Any] = {"resultType": "complete", **_modern(task)}
-    if task.asked is not None:
-        result["inputRequests"] = msgspec.Raw(task.asked)
+        return answers.result(id, result)
+    result["resultType"] = "complete"
+    if task.input_requests is not None:
+        result["inputRequests"] = msgspec.Raw(task.input_requests)
     elif task.response is not None and task.status is not Status.CANCELLED:
-        held = raw_json.members(task.response) or {}
         key = "error" if task.status is Status.FAILED else "result"
-        if key in held:
-            result[key] = held[key]
-    return _result(id, result)
+        if (value := raw_json.at(task.response, key)) is not None:
+            result[key] = msgspec.Raw(value)
+    return answers.result(id, result)
 
 
 def cancelled(task: Task, id: Id, *, modern: bool) -> bytes:
     """The answer to `tasks/cancel`: an acknowledgement, in 2025-11-25 the task."""
-    return acknowledged(id) if modern else _result(id, _legacy(task))
+    return acknowledged(id) if modern else answers.result(id, _fields(task, modern=False))
 
 
 def acknowledged(id: Id) -> bytes:
     """The answer to `tasks/update`, and to a `tasks/cancel` of 2026-07-28."""
-    return _result(id, {"resultType": "complete"})
+    return answers.result(id, {"resultType": "complete"})
 
 
-def listed(tasks: list[Task], id: Id, theirs: bytes) -> bytes:
-    """The answer to `tasks/list` of 2025-11-25: ours, then those of the server's own answer."""
-    ours = [raw_json.encoded(_legacy(task)) for task in tasks]
-    others = raw_json.elements(raw_json.at(theirs, "result", "tasks"))
+def merged_list(tasks: list[Task], id: Id, response: bytes) -> bytes:
+    """The answer to `tasks/list` of 2025-11-25: ours, then those of the server's own response."""
+    ours = [raw_json.encoded(_fields(task, modern=False)) for task in tasks]
+    others = raw_json.elements(raw_json.at(response, "result", "tasks"))
     if others is None:
         # A server that knows nothing of tasks; whatever else it says is its own affair.
-        return _result(id, {"tasks": ours}) if _knows_no_tasks(theirs) else theirs
-    return raw_json.put(theirs, ("result", "tasks"), [*ours, *others])
+        return answers.result(id, {"tasks": ours}) if _has_no_tasks(response) else response
+    return raw_json.put(response, ("result", "tasks"), [*ours, *others])
 
 
-def unknown(told: bytes, id: Id) -> bytes:
-    """A server's answer about a task that is none of ours, as one that has tasks would say it."""
-    if not _knows_no_tasks(told):
-        return told
+def not_found(response: bytes, id: Id) -> bytes:
+    """A server's response about a task that is none of ours, as one that has tasks would say it."""
+    if not _has_no_tasks(response):
+        return response
     return answers.error(id, message.INVALID_PARAMS, "there is no such task")
 
 
-def _knows_no_tasks(told: bytes) -> bool:
-    return bool(raw_json.value(told, "error", "code") == message.METHOD_NOT_FOUND)
+def _has_no_tasks(response: bytes) -> bool:
+    return bool(raw_json.value(response, "error", "code") == message.METHOD_NOT_FOUND)
 
 
-def _result(id: Id, result: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({"jsonrpc": "2.0", "id": id, "result": result})
-
-
-def _legacy(task: Task) -> dict[str, Any]:
-    return _common(task) | {
-        "ttl": round(task.ttl * 1000),
-        "pollInterval": round(POLL_SECONDS * 1000),
-    }
-
-
-def _modern(task: Task) -> dict[str, Any]:
-    return _common(task) | {
-        "ttlMs": round(task.ttl * 1000),
-        "pollIntervalMs": round(POLL_SECONDS * 1000),
-    }
-
-
-def _common(task: Task) -> dict[str, Any]:
+def _fields(task: Task, *, modern: bool) -> dict[str, Any]:
+    """What both revisions tell of a task; 2026-07-28 has the unit in the names of durations."""
+    unit = "Ms" if modern else ""
     return {
         "taskId": task.id,
         "status": task.status.value,
         "statusMessage": task.message,
         "createdAt": iso(task.created),
         "lastUpdatedAt": iso(task.updated),
+        f"ttl{unit}": round(task.ttl * 1000),
+        f"pollInterval{unit}": round(POLL_SECONDS * 1000),
     }

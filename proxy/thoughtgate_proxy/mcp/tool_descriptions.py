@@ -1,4 +1,4 @@
-"""What servers claim of their tools, as far as they have listed them."""
+"""The tools' descriptions, as their servers have listed them."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _LONGEST: Final = 4000
 
 
 class ToolDescriptions:
-    """Those that were listed last."""
+    """Those that were listed last, by source and tool."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}

@@ -7,9 +7,8 @@ from thoughtgate_proxy.core.protocol.message import Request
 
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
-# The only revision whose core has tasks. A client that names none may speak it: the header came
-# with 2025-06-18, and a server that does not know the version goes by what the message says.
-_TASK_REVISIONS = (None, "2025-11-25")
+LEGACY_TASKS: Final = "2025-11-25"
+"""The only revision whose core has tasks."""
 # The only requests that may be answered with `input_required` (2026-07-28, "Supported Requests").
 _ROUND_TRIPS = frozenset({"tools/call", "prompts/get", "resources/read"})
 
@@ -27,14 +26,16 @@ class WaitMode(Enum):
     """Held on its stream to the end."""
 
 
-def manner(request: Request, version: str | None) -> WaitMode:
+def wait_mode(request: Request, version: str | None) -> WaitMode:
     """How `request` waits; `version` is its header `MCP-Protocol-Version`."""
     call = request.method == "tools/call"
     if request.modern:
         if call and declares_tasks(request):
             return WaitMode.TASK
         return WaitMode.ROUNDS if request.method in _ROUND_TRIPS else WaitMode.STREAM
-    if call and isinstance(request.params.get("task"), dict) and version in _TASK_REVISIONS:
+    # A client that names no version may speak it: the header came with 2025-06-18, and a server
+    # that does not know the version goes by what the message says.
+    if call and isinstance(request.params.get("task"), dict) and version in (None, LEGACY_TASKS):
         return WaitMode.LEGACY_TASK
     return WaitMode.STREAM
 

@@ -12,7 +12,7 @@ from typing import cast
 import httptools
 
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.response_body import ReplyBody, Taker, UpstreamReply
+from thoughtgate_proxy.upstream.response_body import ReplyBody, ReplyReceiver, UpstreamReply
 from thoughtgate_proxy.upstream.response_head import ResponseHead, ResponseHeads
 
 # A server that names no Keep-Alive timeout may close after 5 s (Node's default).
@@ -40,7 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = self._seconds = 0.0
         self._busy = False
-        self._taker: Taker | None = None  # until the head has come
+        self._receiver: ReplyReceiver | None = None  # until the head has come
         self._body: ReplyBody | None = None  # from then on, unless it came whole
         # Of the exchange under way, as far as its reply has been read.
         self._lines: list[tuple[bytes, bytes]] = []
@@ -50,14 +50,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._done = self._surplus = self._keep_alive = False
         self._fresh = False
 
-    def exchange(self, request: bytes, seconds: float, taker: Taker) -> None:
-        """Send `request` whole; `taker` is told of the reply, or of its lack after `seconds`."""
+    def exchange(self, request: bytes, seconds: float, receiver: ReplyReceiver) -> None:
+        """Send `request` whole; `receiver` is told of the reply, or of its lack after `seconds`."""
         if self._transport is None or self._transport.is_closing():
-            taker.failed(UpstreamError("the connection was closed", sent=False))
+            receiver.failed(UpstreamError("the connection was closed", sent=False))
             return
         self._begin()
-        self._busy, self._taker, self._body = True, taker, None
-        taker.abandon = self.abort
+        self._busy, self._receiver, self._body = True, receiver, None
         self._seconds = seconds
         self._deadline = self._loop.time() + seconds
         if self._timer is None:
@@ -82,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once, and tell nobody."""
-        self._busy, self._taker, self._body = False, None, None
+        self._busy, self._receiver, self._body = False, None, None
         if self._transport is not None:
             self._transport.abort()
 
@@ -196,10 +195,12 @@ class UpstreamConnection(asyncio.Protocol):
         if head is None:
             return
         pieces, self._pieces = self._pieces, []
-        taker, self._taker = self._taker, None
-        if taker is not None and self._done:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None and self._done:
             self._free(head)
-            taker.replied(UpstreamReply(head, pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+            receiver.replied(
+                UpstreamReply(head, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            )
             return
         body = self._body
         if body is None:
@@ -207,8 +208,8 @@ class UpstreamConnection(asyncio.Protocol):
         body.feed(pieces, whole=self._done)
         if self._done:
             self._free(head, server_waits=body.paused)
-        if taker is not None:
-            taker.replied(UpstreamReply(head, body))
+        if receiver is not None:
+            receiver.replied(UpstreamReply(head, body))
 
     def _free(self, head: ResponseHead, *, server_waits: bool = False) -> None:
         """The reply is whole: keep the connection if it is fit for another request."""
@@ -238,16 +239,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _fail(self, error: UpstreamError) -> None:
         """Close at once, and say that the reply will not come, or not be whole."""
-        taker, body = self._taker, self._body
+        receiver, body = self._receiver, self._body
         self.abort()
-        if taker is not None:
-            taker.failed(error)
+        if receiver is not None:
+            receiver.failed(error)
         elif body is not None:
             body.fail(error)
 
     def _time_out(self) -> None:
         self._timer = None
-        if self._taker is None:
+        if self._receiver is None:
             return
         if self._deadline - self._loop.time() > _TICK:  # an earlier exchange's timer
             self._timer = self._loop.call_at(self._deadline, self._time_out)

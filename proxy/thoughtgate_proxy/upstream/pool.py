@@ -3,7 +3,8 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from thoughtgate_proxy.upstream import tls, tunnel
 from thoughtgate_proxy.upstream.connection import IDLE_SECONDS, UpstreamConnection
 from thoughtgate_proxy.upstream.credentials import CredentialMissing, SourceHeaders
 from thoughtgate_proxy.upstream.errors import UpstreamError, UpstreamTimedOut
-from thoughtgate_proxy.upstream.response_body import Taker
+from thoughtgate_proxy.upstream.response_body import ReplyReceiver
 from thoughtgate_proxy.upstream.response_head import ResponseHeads
 
 _MOST_IDLE = 128
@@ -46,17 +47,18 @@ class UpstreamPool:
         self._authority = url.netloc.rpartition("@")[2].encode("latin-1")
         self._idle: list[UpstreamConnection] = []
         self._open: weakref.WeakSet[UpstreamConnection] = weakref.WeakSet()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[UpstreamConnection | None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._heads = ResponseHeads()
         self._begun = BoundedCache[tuple[str, str, Head], tuple[list[tuple[str, str]], bytes]](
             most=256, longest=8192
         )
 
-    def send(self, permit: Permit, head: Head, taker: Taker) -> None:
-        """Send the permitted request with the headers of `head`, once; `taker` gets the reply.
+    def send(self, permit: Permit, head: Head, receiver: ReplyReceiver) -> Callable[[], object]:
+        """Send the permitted request with the headers of `head`, once; `receiver` gets the reply.
 
-        The source's own headers win over the client's; `Host` and the length are ours. Raises
+        The source's own headers win over the client's; `Host` and the length are ours. What it
+        gives gives the request up, and tells nobody; it is for the time before the reply. Raises
         `UpstreamError` if it cannot even be tried.
         """
         if permit.source.id != self._source.id:
@@ -68,12 +70,12 @@ class UpstreamPool:
         request = self._request(permit, head, own)
         connection = self._reuse()
         if connection is not None:
-            connection.exchange(request, self._source.timeouts.response, taker)
-            return
-        opening = asyncio.get_running_loop().create_task(self._open_for(request, taker))
-        taker.abandon = opening.cancel
+            connection.exchange(request, self._source.timeouts.response, receiver)
+            return connection.abort
+        opening = asyncio.get_running_loop().create_task(self._open_for(request, receiver))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
+        return partial(_abandon, opening)
 
     def close(self) -> None:
         """Close the idle connections; those in use end with their replies."""
@@ -143,24 +145,25 @@ class UpstreamPool:
         if self._idle:
             self._sweeper = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._sweep)
 
-    async def _open_for(self, request: bytes, taker: Taker) -> None:
+    async def _open_for(self, request: bytes, receiver: ReplyReceiver) -> UpstreamConnection | None:
         try:
             connection = await self._connect()
         except UpstreamError as error:
-            taker.failed(error)
-        else:
-            connection.exchange(request, self._source.timeouts.response, taker)
+            receiver.failed(error)
+            return None
+        connection.exchange(request, self._source.timeouts.response, receiver)
+        return connection
 
     async def _connect(self) -> UpstreamConnection:
         limit = self._source.timeouts.connect
         try:
             async with asyncio.timeout(limit):
-                way: dict[str, Any] = {"host": self._host, "port": self._port}
+                peer: dict[str, Any] = {"host": self._host, "port": self._port}
                 if self._proxy is not None:
-                    way = {"sock": await tunnel.opened(self._proxy, self._host, self._port)}
+                    peer = {"sock": await tunnel.open_socket(self._proxy, self._host, self._port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: UpstreamConnection(self._keep, self._heads),
-                    **way,
+                    **peer,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,
                     # Not its own limit, which may be less than ours.
@@ -169,6 +172,11 @@ class UpstreamPool:
         except TimeoutError as error:
             raise UpstreamTimedOut(f"no connection within {limit:g} s", sent=False) from error
         except OSError as error:  # ssl.SSLError is one
-            raise UpstreamError(f"no connection: {tls.words(error)}", sent=False) from error
+            raise UpstreamError(f"no connection: {tls.reason(error)}", sent=False) from error
         self._open.add(connection)
         return connection
+
+
+def _abandon(opening: "asyncio.Task[UpstreamConnection | None]") -> None:
+    if not opening.cancel() and (connection := opening.result()) is not None:
+        connection.abort()

@@ -27,11 +27,8 @@ class UpstreamReply(msgspec.Struct, frozen=True):
             self.body.close()
 
 
-class Taker(Protocol):
+class ReplyReceiver(Protocol):
     """Whoever waits for a reply is told of it once, or that there is none."""
-
-    abandon: Callable[[], object]
-    """Set by the upstream: gives the request up, and tells nobody."""
 
     def replied(self, reply: UpstreamReply) -> None:
         """The head has come, with the whole body or its beginning."""
@@ -58,16 +55,8 @@ class ReplyBody:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._pieces:
-            if self._whole:
-                raise StopAsyncIteration
-            if self._error is not None:
-                raise ReplyCut(str(self._error)) from self._error
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        if not self._pieces and not await self._ready():
+            raise StopAsyncIteration
         piece = self._pieces.popleft()
         self._buffered -= len(piece)
         if self.paused and self._buffered <= HIGH_WATER // 2:
@@ -75,6 +64,10 @@ class ReplyBody:
             if not self._whole:
                 self._flow(True)
         return piece
+
+    async def peek(self) -> bytes:
+        """The next piece, which stays; empty at the end. Raises `ReplyCut`."""
+        return self._pieces[0] if await self._ready() else b""
 
     def close(self) -> None:
         """Give the rest up; the connection too, unless the body is whole. Twice does no harm."""
@@ -98,6 +91,20 @@ class ReplyBody:
         """The body will not be whole."""
         self._error = error
         self._wake()
+
+    async def _ready(self) -> bool:
+        """Wait for a piece; False if the body has ended. Raises `ReplyCut`."""
+        while not self._pieces:
+            if self._whole:
+                return False
+            if self._error is not None:
+                raise ReplyCut(str(self._error)) from self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return True
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -38,11 +38,11 @@ def _load(tls: ssl.SSLContext, file: Path, asked_by: str = "") -> None:
         raise TrustMissing(f"{asked_by}`{file}`: {error.strerror or error}") from error
 
 
-def words(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """What went wrong with a connection, for the log."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or str(error)).replace("_", " ").lower()
-        return f"TLS failed: {reason}"
+        text = (error.reason or str(error)).replace("_", " ").lower()
+        return f"TLS failed: {text}"
     return str(error)

@@ -19,7 +19,7 @@ class TunnelRefused(ConnectionError):
     """The proxy opens no tunnel; the message is for the log."""
 
 
-async def opened(proxy: ForwardProxy, host: str, port: int) -> socket.socket:
+async def open_socket(proxy: ForwardProxy, host: str, port: int) -> socket.socket:
     """A socket whose other end is the server's. Raises `TunnelRefused`; has no time limit."""
     loop = asyncio.get_running_loop()
     connection = await _connected(proxy)

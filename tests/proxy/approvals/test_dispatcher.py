@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import (
     TRANSITIONS,
     Approval,
-    Call,
     Ending,
     NoSuchTransition,
     State,
@@ -33,12 +31,8 @@ from thoughtgate_proxy.core.approval import (
     Vote,
     VoteValue,
 )
-from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.policy.decision import Decision, Outcome
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
-from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol.http import ReplyCut
-from thoughtgate_proxy.core.protocol.message import Request, read
 from thoughtgate_proxy.telemetry import exposition
 from thoughtgate_proxy.upstream.errors import UpstreamError
 
@@ -169,62 +163,6 @@ async def test_the_end_of_the_process_begins_no_sending(tmp_path: Path) -> None:
         assert carrier.permits == []
 
 
-def approval_of(state: State, **fields: object) -> Approval:
-    from tests.proxy.approvals.store.test_sqlite import ASKED  # noqa: PLC0415  a value of its own
-
-    votes = (Vote("a", "A", VoteValue.APPROVE, 0.0),)
-    asked = replace(ASKED, workflow="default")
-    one = Approval("tg_1", a_call(), asked, 0.0, 9.0, 1, state, votes)
-    return replace(one, **fields)  # type: ignore[arg-type]  # a test's fields
-
-
-def judged(governance: dict[str, Any], call: Call) -> tuple[PolicyEngine, tuple[Decision, ...]]:
-    """The gates, and what they say of `call`."""
-    gate, request = configured(governance), read(call.body, max_batch=1)
-    assert isinstance(request, Request)
-    return gate, gate.judge(gate.config.enabled_sources[0], request, 0.0, again=True)
-
-
-REJECTED = Vote("b", "B", VoteValue.REJECT, 0.0)
-
-
-@pytest.mark.parametrize(
-    "evidence",
-    [
-        *(approval_of(state) for state in State if state is not State.SENDING),
-        approval_of(State.SENDING, votes=()),
-        approval_of(State.SENDING, required=2),
-        approval_of(State.SENDING, votes=(Vote("a", "A", VoteValue.APPROVE, 0.0), REJECTED)),
-        approval_of(State.SENDING, call=replace(a_call(), body=a_call(user="other").body)),
-        approval_of(State.SENDING, call=replace(a_call(), target="/other")),
-        approval_of(State.SENDING, call=replace(a_call(), digest="0" * 64)),
-    ],
-)
-@pytest.mark.parametrize("governance", [{}, {"rules": []}], ids=["held", "let through by now"])
-def test_there_is_no_permit_without_evidence_of_approval(
-    evidence: Approval, governance: dict[str, Any]
-) -> None:
-    gate, decisions = judged(governance, evidence.call)
-    source = gate.config.enabled_sources[0]
-    with pytest.raises(ValueError, match="a permit was asked for"):
-        gate.permit_approved(source, evidence, decisions)
-    good = approval_of(State.SENDING)
-    assert gate.permit_approved(source, good, decisions).body == good.call.body
-
-
-def test_approval_is_no_permit_for_what_is_denied_or_asks_others() -> None:
-    gate = configured({"rules": [{"match": "*", "action": "deny"}]})
-    source = gate.config.enabled_sources[0]
-    good = approval_of(State.SENDING)
-    request = read(good.call.body, max_batch=1)
-    assert isinstance(request, Request)
-    with pytest.raises(ValueError, match="a permit was asked for"):
-        gate.permit_approved(source, good, gate.judge(source, request, 0.0))
-    held = configured().judge(source, request, 0.0)
-    with pytest.raises(ValueError, match="a permit was asked for"):
-        gate.permit_approved(source, good, [replace(held[0], workflow="another")])
-
-
 def test_nothing_leads_back_from_an_end_or_to_a_second_sending() -> None:
     ends = {State.DONE, State.REJECTED, State.EXPIRED, State.CANCELLED, State.UNKNOWN}
     assert {state for state in State if state.final} == ends
@@ -350,31 +288,3 @@ async def test_a_rejection_that_is_written_first_wins_over_the_sending(tmp_path:
         assert (await saying).state is State.REJECTED
         assert (await sending).approval.state is State.REJECTED
         assert carrier.permits == []
-
-
-def test_a_permit_for_what_is_held_looks_at_its_evidence_itself() -> None:
-    good = approval_of(State.SENDING)
-    gate, decisions = judged({}, good.call)
-    source, call = gate.config.enabled_sources[0], good.call
-    assert Permit(source, "POST", call.target, call.body, decisions, good).approved == good
-    other = Source(id="other", url=source.url)
-    rejected = replace(good, votes=(*good.votes, REJECTED))
-    denied = [replace(one, outcome=Outcome.DENY) for one in decisions]
-    unsent = replace(good, state=State.APPROVED)
-    for to, target, body, said, evidence in (
-        (other, call.target, call.body, decisions, good),
-        (source, "/other", call.body, decisions, good),
-        (source, call.target, b"{}", decisions, good),
-        (source, call.target, call.body, decisions, None),
-        (source, call.target, call.body, tuple(denied), good),
-        (source, call.target, call.body, decisions, rejected),
-        (source, call.target, call.body, decisions, unsent),
-    ):
-        with pytest.raises(ValueError, match="a permit was asked for"):
-            Permit(to, "POST", target, body, said, evidence)
-
-
-def test_a_majority_does_not_overrule_a_rejection() -> None:
-    many = tuple(Vote(who, who, VoteValue.APPROVE, 0.0) for who in "cde")
-    assert approval_of(State.PENDING, votes=many).enough
-    assert not approval_of(State.PENDING, votes=(REJECTED, *many)).enough

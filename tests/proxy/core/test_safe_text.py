@@ -144,6 +144,26 @@ def test_other_params_that_count_are_shown_too() -> None:
     assert show("{}", _meta={"progressToken": 1}).others == ""
 
 
+@pytest.mark.parametrize(
+    ("answers", "shown"),
+    [
+        ({"a": {"content": {"pin": 1}, "x": 2}}, {"a": {"content": {"pin": "[redacted]"}, "x": 2}}),
+        ({"a": {"pin": 1}, "pin": 2}, {"a": {"pin": "[redacted]"}, "pin": "[redacted]"}),
+        ({"a": {"content": {"b": {"pin": 1}}}}, {"a": {"content": {"b": {"pin": 1}}}}),
+        ([{"content": {"pin": 1}}], [{"content": {"pin": "[redacted]"}}]),
+        (7, 7),
+    ],
+    ids=["in a response's content", "in a response and above", "deeper", "in a list", "no object"],
+)
+def test_answers_to_a_server_are_redacted_as_arguments_are(answers: Any, shown: Any) -> None:
+    seen = safe_text.responses(json.dumps(answers).encode(), ["pin"])
+    assert json.loads(seen.arguments) == shown
+    assert seen.redacted == (("pin",) if seen.arguments.count("redacted") else ())
+    beside = show("{}", "pin", inputResponses=answers)
+    assert json.loads(beside.others) == {"inputResponses": shown}
+    assert beside.redacted == seen.redacted
+
+
 def test_nothing_is_cut_and_the_deepest_takes_no_room_for_blanks() -> None:
     deep = "[" * 120 + "0," * 200_000 + "0" + "]" * 120
     begun = time.perf_counter()

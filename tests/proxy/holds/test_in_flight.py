@@ -152,6 +152,22 @@ def test_a_cancel_of_a_call_on_its_way_reaches_the_server_under_its_id(tmp_path:
     test()
 
 
+def test_a_cancel_that_comes_after_the_answer_goes_to_the_server(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            async with held(gate.port, CALL, LEGACY) as stream:
+                await gate.approve()
+                await stream.message()
+                await stream.ended()
+            assert (await gate.send(cancelled(), LEGACY)).status == 202
+            assert [r.message["method"] for r in gate.server.received] == [
+                "tools/call", "notifications/cancelled",
+            ]  # fmt: skip
+
+    test()
+
+
 @pytest.mark.parametrize("revision", ["before", "2026-07-28"])
 def test_a_disconnect_cancels_in_2026_07_28_alone(tmp_path: Path, revision: str) -> None:
     @run
@@ -188,5 +204,29 @@ def test_a_disconnect_in_2026_07_28_leaves_the_request_open_for_the_same_call(
             async with held(gate.port, body, MODERN) as stream:
                 assert text_of(await stream.message()) == "did delete_user"
             assert len(gate.page.asked) == 1
+
+    test()
+
+
+def test_a_subscription_that_is_taken_back_ends_at_its_server_too(tmp_path: Path) -> None:
+    body = modern(
+        "subscriptions/listen", 5, notifications={"resourceSubscriptions": ["delete_a://x"]}
+    )
+    note = {"jsonrpc": "2.0", "method": "notifications/x", "params": {}}
+
+    async def script(_: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(note)
+        await peer.gone.wait()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate, held(gate.port, body, MODERN) as stream:
+            gate.server.script = script
+            await gate.approve()
+            assert await stream.message() == note
+            assert (await gate.send(cancelled(5), MODERN)).status == 202
+            await stream.ended()
+            await within(gate.server.connections[0].gone.is_set, "the end at the server")
 
     test()

@@ -1,5 +1,6 @@
 """Round trips of revision 2026-07-28: held for a while, then the client is sent round."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from tests.harness.clock import ManualClock
 from tests.harness.hold_room import MODERN, Room, held, modern, room, text_of
-from tests.harness.mcp_server import Peer, Received, dumps
+from tests.harness.mcp_server import Peer, Received, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, VoteValue
 
@@ -146,94 +147,44 @@ def test_a_leg_that_comes_after_the_end_hears_how_it_ended(tmp_path: Path) -> No
     test()
 
 
-ASKING = {
-    "resultType": "input_required",
-    "requestState": "the server's own",
-    "inputRequests": {"who": {"method": "elicitation/create", "params": {}}},
-}
-
-
-async def asking(request: Received, peer: Peer) -> None:
-    """A server that asks back twice."""
-    message = request.message
-    rounds = {None: "one", "one": "two"}
-    state = message["params"].get("requestState")
-    value: dict[str, Any] = {"resultType": "complete", "content": [{"type": "text", "text": "did"}]}
-    if state in rounds:
-        value = ASKING | {"requestState": rounds[state]}
-    await peer.reply(dumps({"jsonrpc": "2.0", "id": message["id"], "result": value}))
-
-
-@pytest.mark.parametrize(
-    ("method", "params"),
-    [
-        ("tools/call", {"name": "delete_user", "arguments": {"id": 7}}),
-        ("prompts/get", {"name": "delete_prompt"}),
-        ("resources/read", {"uri": "delete_it://now"}),
-    ],
-)
-def test_humans_are_not_asked_each_time_that_the_server_asks_back(
-    tmp_path: Path, method: str, params: dict[str, Any]
+def test_a_client_is_sent_round_while_its_server_is_at_work_and_then_gets_the_result(
+    tmp_path: Path,
 ) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}}
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        arrived.set()
+        await go_on.wait()
+        await peer.event(note)
+        await peer.event(note)
+        await done.wait()
+        await peer.event(result(request.message))
+        await peer.end()
+
+    done = asyncio.Event()
+
     @run
     async def test() -> None:
-        async with room(tmp_path) as gate:
-            gate.server.script = asking
-            given: dict[str, Any] = {}
-            for number in (1, 2, 3):
-                body = modern(method, number, **params, **given)
-                async with held(gate.port, body, MODERN) as stream:
-                    if number == 1:
-                        await gate.approve()
-                    result = (await stream.message())["result"]
-                if number < 3:
-                    assert result["inputRequests"] == ASKING["inputRequests"]
-                    assert result["requestState"].startswith("tg1.")
-                    answers = {"who": {"action": "accept", "content": {"n": number}}}
-                    given = {"requestState": result["requestState"], "inputResponses": answers}
-            assert result["resultType"] == "complete"
-            seen = [r.message["params"] for r in gate.server.received]
-            assert [p.get("requestState") for p in seen] == [None, "one", "two"]
-            assert [p.get("inputResponses", {}).get("who", {}).get("content") for p in seen] == [
-                None, {"n": 1}, {"n": 2},
-            ]  # fmt: skip
-            assert len(gate.page.asked) == 1
-            lines = [line for line in await gate.audit() if line.get("step") == "answers"]
-            told = [json.loads(line["input_responses"])["who"]["content"] for line in lines]
-            assert told == [{"n": 1}, {"n": 2}]
-
-    test()
-
-
-def test_a_leg_may_not_bring_another_call(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with room(tmp_path) as gate:
-            gate.server.script = asking
+        async with room(tmp_path, ManualClock(), **PATIENT) as gate:
+            gate.server.script = script
             async with held(gate.port, call(), MODERN) as stream:
                 await gate.approve()
-                state = (await stream.message())["result"]["requestState"]
-            body = modern(
-                "tools/call", 2, name="delete_user", arguments={"id": 8}, requestState=state,
-                inputResponses={},
-            )  # fmt: skip
-            assert "requestState" in (await gate.send(body, MODERN)).json["error"]["message"]
-            assert len(gate.server.received) == 1
-
-    test()
-
-
-def test_a_leg_is_judged_anew(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with room(tmp_path) as gate:
-            gate.server.script = asking
-            async with held(gate.port, call(), MODERN) as stream:
-                await gate.approve()
-                state = (await stream.message())["result"]["requestState"]
-            gate.reload(governance={"rules": [{"match": "delete_*", "action": "deny"}]})
-            reply = await gate.send(call(2, requestState=state, inputResponses={}), MODERN)
-            assert "denies it" in text_of(reply.json)
+                await arrived.wait()
+                await gate.pass_by(51)
+                go_on.set()
+                assert await stream.message() == note
+                message = await stream.message()
+                while message == note:
+                    message = await stream.message()
+                assert message["result"]["resultType"] == "input_required"
+                state = message["result"]["requestState"]
+            async with held(gate.port, call(2, requestState=state), MODERN) as stream:
+                done.set()
+                message = await stream.message()
+                assert (message["id"], text_of(message)) == (2, "did delete_user")
+                assert "_meta" not in message["result"], "it is its own call's result"
             assert len(gate.server.received) == 1
 
     test()
@@ -336,25 +287,5 @@ def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> 
             reply = await gate.send(listening("delete_a://x", "delete_b://x"), MODERN)
             assert "ask for each part alone" in reply.json["error"]["message"]
             assert gate.humans_asked() == []
-
-    test()
-
-
-@pytest.mark.parametrize("kept", ["digest", "full"])
-def test_answers_are_logged_as_the_audit_says(tmp_path: Path, kept: str) -> None:
-    @run
-    async def test() -> None:
-        async with room(tmp_path, audit={"arguments": kept}) as gate:
-            gate.server.script = asking
-            async with held(gate.port, call(), MODERN) as stream:
-                await gate.approve()
-                state = (await stream.message())["result"]["requestState"]
-            given = {"who": {"secret": 1}}
-            body = call(2, requestState=state, inputResponses=given)
-            async with held(gate.port, body, MODERN) as stream:
-                await stream.message()
-            (line,) = [line for line in await gate.audit() if line.get("step") == "answers"]
-            assert ("input_responses_digest" in line) is (kept == "digest")
-            assert ("secret" in json.dumps(line)) is (kept != "digest")
 
     test()

@@ -5,17 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.clock import ManualClock
-from tests.harness.hold_room import LEGACY, answer_to, decision, held, legacy, room, text_of
+from tests.harness.hold_room import LEGACY, held, legacy, room, text_of
 from tests.harness.mcp_server import Peer, Received, dumps, result
-from tests.harness.wait import run, within
+from tests.harness.wait import run
+from tests.harness.wire import connected, post
 from thoughtgate_proxy.core.approval import State
 
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
-AGAIN = (
-    b'{"method":"tools/call", "params":{"arguments":{"id":7}, "name":"delete_user"},'
-    b'"jsonrpc":"2.0","id":"again"}'
-)
 TOKEN = legacy("tools/call", name="delete_user", arguments={}, _meta={"progressToken": "p"})
 
 
@@ -86,102 +85,6 @@ def test_the_servers_progress_goes_on_from_ours(tmp_path: Path) -> None:
     test()
 
 
-def test_a_client_that_comes_back_finds_its_request(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with room(tmp_path) as gate:
-            async with held(gate.port, CALL, LEGACY):
-                await gate.asked()
-            await within(lambda: gate.page.docket.pending()[0].caller_left, "the mark")
-            await gate.approve()
-            assert gate.server.received == []
-            async with held(gate.port, AGAIN, LEGACY, "X-Trace: second") as stream:
-                message = await stream.message()
-                assert message["id"] == "again"
-                assert text_of(message) == "did delete_user"
-            (sent,) = gate.server.received
-            assert sent.body == CALL, "the bytes that were approved"
-            assert sent.header("x-trace") == "second"
-            assert len(gate.page.asked) == 1
-
-    test()
-
-
-def test_another_callers_same_call_is_another_request(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with (
-            room(tmp_path) as gate,
-            held(gate.port, CALL, LEGACY, "Authorization: Bearer a") as first,
-        ):
-            await gate.approve()
-            assert text_of(await first.message()) == "did delete_user"
-            (sent,) = gate.server.received
-            assert sent.header("authorization") == "Bearer a"
-            async with held(gate.port, CALL, LEGACY, "Authorization: Bearer b"):
-                await within(lambda: len(gate.page.asked) == 2, "another question")
-            assert len(gate.server.received) == 1
-
-    test()
-
-
-def test_after_its_delivery_the_same_call_is_a_new_request(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with room(tmp_path) as gate:
-            async with held(gate.port, CALL, LEGACY) as stream:
-                await gate.approve()
-                await stream.message()
-                await stream.ended()
-            async with held(gate.port, CALL, LEGACY):
-                await within(lambda: len(gate.page.asked) == 2, "another question")
-
-    test()
-
-
-def test_a_result_that_nobody_got_waits_for_the_same_call(tmp_path: Path) -> None:
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def script(request: Received, peer: Peer) -> None:
-        arrived.set()
-        await go_on.wait()
-        await peer.reply(dumps(result(request.message)))
-
-    @run
-    async def test() -> None:
-        async with room(tmp_path) as gate:
-            gate.server.script = script
-            async with held(gate.port, CALL, LEGACY):
-                await gate.approve()
-                await arrived.wait()
-            go_on.set()
-            await gate.ends_as(State.DONE)
-            message = await answer_to(gate, AGAIN)
-            assert (message["id"], text_of(message)) == ("again", "did delete_user")
-            assert len(gate.server.received) == 1
-
-    test()
-
-
-def test_joined_requests_share_one_call_and_one_of_them_is_told_so(tmp_path: Path) -> None:
-    @run
-    async def test() -> None:
-        async with (
-            room(tmp_path) as gate,
-            held(gate.port, CALL, LEGACY) as one,
-            held(gate.port, AGAIN, LEGACY) as other,
-        ):
-            await gate.approve()
-            messages = [await one.message(), await other.message()]
-            assert [message["id"] for message in messages] == [1, "again"]
-            assert {text_of(message) for message in messages} == {"did delete_user"}
-            shared = [m for m in messages if "_meta" in m["result"]]
-            assert [decision(m)["shared"] for m in shared] == [True]
-            assert len(gate.server.received) == len(gate.page.asked) == 1
-
-    test()
-
-
 def test_the_server_asks_its_client_in_mid_call(tmp_path: Path) -> None:
     asked = {"jsonrpc": "2.0", "id": "s-1", "method": "elicitation/create", "params": {}}
     answered = asyncio.Event()
@@ -246,6 +149,19 @@ def test_a_client_that_takes_no_events_gets_the_answer_alone(tmp_path: Path) -> 
     test()
 
 
+@pytest.mark.parametrize("accept", [b"", b"Accept: */*\r\n", b"Accept: text/*;q=0.5\r\n"])
+def test_a_client_that_does_not_refuse_events_gets_them(tmp_path: Path, accept: bytes) -> None:
+    usual = b"Accept: application/json, text/event-stream\r\n"
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate, connected(gate.port) as wire:
+            await wire.send(post(CALL, LEGACY).replace(usual, accept))
+            assert (await wire.head()).header("content-type") == "text/event-stream"
+
+    test()
+
+
 def test_the_approvers_read_what_the_server_claims_of_the_tool(tmp_path: Path) -> None:
     tool = {"name": "delete_user", "description": "Deletes.", "inputSchema": {"type": "object"}}
 
@@ -268,34 +184,11 @@ def test_the_approvers_read_what_the_server_claims_of_the_tool(tmp_path: Path) -
     test()
 
 
-def test_a_result_too_long_to_be_kept_is_given_to_one_request_alone(tmp_path: Path) -> None:
-    long = "a" * (1 << 20)
-
-    async def script(request: Received, peer: Peer) -> None:
-        value = {"content": [{"type": "text", "text": long}]}
-        await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
-
-    @run
-    async def test() -> None:
-        async with (
-            room(tmp_path) as gate,
-            held(gate.port, CALL, LEGACY) as one,
-            held(gate.port, AGAIN, LEGACY) as other,
-        ):
-            gate.server.script = script
-            await gate.approve()
-            texts = sorted([text_of(await s.message()) for s in (one, other)], key=len)
-            assert texts[1] == long
-            assert "was too large to keep" in texts[0]
-            assert len(gate.server.received) == 1
-
-    test()
-
-
-def test_an_answer_to_what_was_not_asked_is_not_the_calls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("id", ["another", "1", True, 1.0])
+def test_an_answer_to_what_was_not_asked_is_not_the_calls(tmp_path: Path, id: Any) -> None:
     async def script(request: Received, peer: Peer) -> None:
         await peer.events()
-        await peer.event(result({**request.message, "id": "another"}))
+        await peer.event(result({**request.message, "id": id}))
         await peer.end()
 
     @run

@@ -164,7 +164,7 @@ def test_nothing_comes_between_the_pieces_of_an_event() -> None:
         with pytest.raises(ReplyCut):
             await anext(stream)
         changes.tell("up")
-        assert changes._told == {"up": set()}
+        assert changes._listeners == {"up": set()}
 
     test()
 
@@ -175,7 +175,7 @@ def test_nothing_comes_between_the_pieces_of_an_event() -> None:
 def test_a_greeting_that_says_nothing_promises_nothing(greeting: bytes) -> None:
     changes = ListChanges()
     assert changes.noticing("up", greeting) is greeting
-    assert not changes._promised
+    assert not changes._announced
 
 
 def test_other_requests_streams_stay_as_they_are() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thoughtgate_proxy.mcp.listings import UnreadableListing, answers, filtered, members
+from thoughtgate_proxy.mcp.listings import UnreadableListing, filtered, members, response_ids
 
 
 def shown(name: str) -> bool:
@@ -162,7 +162,7 @@ def test_a_listing_is_filtered_as_a_plain_filter_does(
 def test_the_ids_that_a_reply_answers_are_told_apart_by_type(
     body: bytes, ids: list[Any] | None
 ) -> None:
-    found = answers(body)
+    found = response_ids(body)
     assert found == ids
     assert list(map(type, found or ())) == list(map(type, ids or ()))
 

@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from tests.harness.proxy_process import RULES, Proxy, World, config, fronted, st
 from tests.harness.wait import run, within
 from tests.harness.wire import Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Source
-from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.policy.permit import Permit, UngatedMessage
 from thoughtgate_proxy.core.protocol.headers import Heads
 from thoughtgate_proxy.core.protocol.http import HttpRequest
+from thoughtgate_proxy.core.protocol.message import Request
 from thoughtgate_proxy.upstream import connection, pool
 from thoughtgate_proxy.upstream.errors import UpstreamError
 from thoughtgate_proxy.upstream.response_body import UpstreamReply
@@ -37,8 +38,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 class Asking(asyncio.Future[UpstreamReply]):
     """Takes a reply for whoever awaits it."""
-
-    abandon: Callable[[], object]
 
     def replied(self, reply: UpstreamReply) -> None:
         self.set_result(reply)
@@ -287,15 +286,16 @@ def test_a_connection_idle_for_long_is_closed_by_us(
         async with FakeMcpServer() as server:
             source = Source(id="up", url=server.url)
             upstream = pool.UpstreamPool(source, tmp_path, {})
-            body = call("get_user")
+            body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+            grounds = UngatedMessage(Request(1, "ping", {}))
             head = Heads(loopback_only=True).of(HttpRequest("POST", "/", []))
             asking = Asking()
-            upstream.send(Permit(source, "POST", "/", body), head, asking)
+            upstream.send(Permit(source, "POST", "/", body, grounds), head, asking)
             assert (await asking).head.status == 200
             await within(server.connections[0].gone.is_set, "the end of the idle connection")
             other = Source(id="other", url=server.url)
             with pytest.raises(ValueError, match="a permit for `other`"):
-                upstream.send(Permit(other, "POST", "/", body), head, Asking())
+                upstream.send(Permit(other, "POST", "/", body, grounds), head, Asking())
             upstream.close()
 
     test()

@@ -23,6 +23,8 @@ _UNBOUND_META = (
     "baggage",
     "io.modelcontextprotocol/clientInfo",
 )
+# What a client brings to a server that asked back (2026-07-28, multi round-trip requests).
+_ANSWERS = ("inputResponses", "requestState")
 
 
 def credential(authorization: str | None) -> str:
@@ -37,9 +39,7 @@ def digest(*, principal: str, source: str, target: str, body: bytes, credential:
     leaves of the params, and the `credential`. Raises `UnreadableJSON`, and `ValueError` if `body`
     is no request.
     """
-    message = strict_json.as_written(body)
-    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
-        raise ValueError("the body is no JSON-RPC request")  # noqa: TRY004  a value from outside
+    message = _request(body)
     digest = hashlib.sha256()
     for field in (
         _VERSION,
@@ -75,9 +75,28 @@ def bound_params(message: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
+def without_answers(body: bytes) -> tuple[str, bytes]:
+    """Method and bound params of a request but for what answers its server's own question.
+
+    Equal for a call and for what its client sends when the server has asked back. Raises as
+    `digest` does.
+    """
+    message = _request(body)
+    params = bound_params(message)
+    kept = {key: value for key, value in params.items() if key not in _ANSWERS}
+    return message["method"], canonical(kept)
+
+
 def canonical(value: Any) -> bytes:
     """One text for each value that `strict_json.as_written` gives: keys sorted, no white space."""
     return _canonical(value).encode("ascii")
+
+
+def _request(body: bytes) -> dict[str, Any]:
+    message = strict_json.as_written(body)
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        raise ValueError("the body is no JSON-RPC request")  # noqa: TRY004  a value from outside
+    return message
 
 
 def _canonical(value: Any) -> str:

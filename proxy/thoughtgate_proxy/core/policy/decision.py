@@ -1,8 +1,10 @@
 """What was decided about one call, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from thoughtgate_proxy.core.approval import Ending
 
 
 class Outcome(StrEnum):
@@ -70,3 +72,41 @@ class Decision:
         if self.retry_after is not None:
             facts["retry_after"] = round(self.retry_after, 3)
         return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why an approval does not count under the configuration in force."""
+
+    ending: Ending
+    reason: str
+
+
+def settle_holds(decisions: tuple[Decision, ...], *, alone: bool) -> tuple[Decision, ...]:
+    """The same decisions, each hold that cannot be waited for being a denial.
+
+    Those of a batch's member cannot (`alone` is false), nor those for different approvers.
+    """
+    held = {d.workflow for d in decisions if d.outcome is Outcome.HOLD and not d.observed}
+    if held and not alone:
+        why = "which no batch can wait for: send it alone"
+    elif len(held) > 1:
+        why = "and other approvers for other parts of the request: ask for each part alone"
+    else:
+        return decisions
+    return tuple([
+        one if one.goes_on or one.outcome is Outcome.DENY
+        else replace(one, outcome=Outcome.DENY, gate=Gate.APPROVAL, reason=f"{one.reason}, {why}")
+        for one in decisions
+    ])  # fmt: skip
+
+
+def first_stopped(decisions: tuple[Decision, ...]) -> Decision | None:
+    """Why a request does not go on: a denial wins over a hold; None if it does."""
+    stopped = None
+    for decision in decisions:
+        if not decision.goes_on:
+            if decision.outcome is Outcome.DENY:
+                return decision
+            stopped = stopped or decision
+    return stopped

@@ -4,12 +4,18 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, assert_never
 
-from thoughtgate_proxy.core.approval import Approval, State
+from thoughtgate_proxy.core.approval import Approval, Ending, State
 from thoughtgate_proxy.core.config.values import Action, Config, Kind, Mode, Source
 from thoughtgate_proxy.core.policy import call_digest
 from thoughtgate_proxy.core.policy.cedar import Answer, Judgement
-from thoughtgate_proxy.core.policy.decision import Decision, Gate, Outcome
-from thoughtgate_proxy.core.policy.permit import Permit
+from thoughtgate_proxy.core.policy.decision import Decision, Denial, Gate, Outcome, first_stopped
+from thoughtgate_proxy.core.policy.permit import (
+    ApprovalEvidence,
+    BodilessRequest,
+    BodyGrounds,
+    Permit,
+    PermitRefused,
+)
 from thoughtgate_proxy.core.policy.rate_limit import RateLimiter
 from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
 from thoughtgate_proxy.core.policy.visibility import Visibility
@@ -68,34 +74,101 @@ class PolicyEngine:
             for applied in matching
         )
 
-    def permit(
-        self,
-        source: Source,
-        method: str,
-        target: str,
-        body: bytes = b"",
-        decisions: Iterable[Decision] = (),
-    ) -> Permit:
-        """Leave to send what every one of `decisions` lets go on; raises `ValueError` otherwise."""
-        return Permit(source, method, target, body, tuple(decisions))
+    # The doors: each gives a permit on other grounds. All raise `ValueError`.
+
+    def permit(self, source: Source, target: str, body: bytes, grounds: BodyGrounds) -> Permit:
+        """Leave to send one message, or a batch."""
+        return Permit(source, "POST", target, body, grounds)
+
+    def permit_bodiless(self, source: Source, target: str, request: BodilessRequest) -> Permit:
+        """Leave for a GET or DELETE."""
+        return Permit(source, request.method, target, b"", request)
 
     def permit_approved(
-        self, source: Source, approval: Approval, decisions: Iterable[Decision]
+        self, source: Source, approval: Approval, decisions: tuple[Decision, ...]
     ) -> Permit:
-        """Leave to send an approved call, `decisions` being what the gates say of it now.
+        """Leave to send an approved call, once; `decisions` are what the gates say of it now.
 
         `approval` is the evidence: it is being sent, as many approved as must, and its bytes are
-        those that its digest was made of. Raises `ValueError` otherwise, and if any decision is
-        neither to let it go on nor to hold it for this approval's workflow.
+        those that its digest was made of.
         """
+        if approval.state is not State.SENDING:
+            raise ValueError("a permit was asked for what is not being sent")
+        evidence = self._evidence(source, approval, decisions)
+        return Permit(source, "POST", approval.call.target, approval.call.body, evidence)
+
+    def permit_follow_up(
+        self, source: Source, approval: Approval, body: bytes, decisions: tuple[Decision, ...]
+    ) -> Permit:
+        """Leave to answer the server of an approved call, which has asked back.
+
+        `decisions` are what the gates say of `body` now. Raises `PermitRefused` where they deny it,
+        or where the approval does not count any more.
+        """
+        if approval.state is not State.DONE:
+            raise PermitRefused(self._outdated("its server's question is not answered any more"))
+        evidence = self._evidence(source, approval, decisions)
+        return Permit(source, "POST", approval.call.target, body, evidence)
+
+    def permit_rest(self, sent: Permit) -> Permit:
+        """Leave to ask for the rest of the reply to what was sent, on the same grounds.
+
+        Raises `PermitRefused` where every gated call is frozen, or the server has gone.
+        """
+        if self.config.governance.freeze:
+            raise PermitRefused(self._frozen())
+        source = next((s for s in self.config.enabled_sources if s.id == sent.source.id), None)
+        if source is None:
+            reason = f"its server `{sent.source.id}` is not in the configuration any more"
+            raise PermitRefused(self._outdated(reason))
+        return Permit(source, "GET", sent.target, b"", sent.grounds)
+
+    def withdrawal(self, approval: Approval, decisions: Iterable[Decision]) -> Denial | None:
+        """Why an approval does not count here; `decisions` are what the gates say of its call."""
+        name = approval.asked.workflow
+        workflow = self.config.approval.get(name)
+        for decision in decisions:
+            if decision.goes_on:
+                continue
+            if decision.outcome is not Outcome.HOLD:
+                frozen = decision.gate is Gate.FREEZE
+                return Denial(Ending.FROZEN if frozen else Ending.RULED_OUT, decision.reason)
+            told = None
+            if decision.workflow != name or workflow is None:
+                told = "decides on it no more"
+            elif workflow.adapter is not approval.asked.adapter:
+                told = "now asks elsewhere"
+            elif approval.state is not State.PENDING and (
+                len(approval.approvers) < workflow.required
+            ):
+                told = f"now requires {workflow.required} approvers"
+            if told is not None:
+                return Denial(Ending.RECONFIGURED, f"the workflow `{name}` {told}")
+        return None
+
+    def _evidence(
+        self, source: Source, approval: Approval, decisions: tuple[Decision, ...]
+    ) -> ApprovalEvidence:
         call = approval.call
         digest = call_digest.digest(
             principal=call.principal, source=source.id, target=call.target, body=call.body,
             credential=call.credential,
         )  # fmt: skip
-        if approval.state is not State.SENDING or not approval.enough or digest != call.digest:
+        if digest != call.digest:
             raise ValueError("a permit was asked for what nobody approved")
-        return Permit(source, "POST", call.target, call.body, tuple(decisions), approval)
+        denied = first_stopped(decisions)
+        if denied is not None and denied.outcome is Outcome.DENY:
+            raise PermitRefused(denied)
+        if (denial := self.withdrawal(approval, decisions)) is not None:
+            raise PermitRefused(self._outdated(denial.reason))
+        return ApprovalEvidence(approval, decisions)
+
+    def _outdated(self, reason: str) -> Decision:
+        return Decision(Outcome.DENY, Gate.APPROVAL, reason, self.digest)
+
+    def _frozen(self) -> Decision:
+        reason = "an operator has frozen every gated call (`governance.freeze`)"
+        return Decision(Outcome.DENY, Gate.FREEZE, reason, self.digest)
 
     def _judge(
         self,
@@ -111,8 +184,7 @@ class PolicyEngine:
             # Never merely observed: for the agent the tool does not exist.
             return Decision(Outcome.DENY, Gate.VISIBILITY, f"Unknown tool: {name}", self.digest)
         if self.config.governance.freeze:
-            reason = "an operator has frozen every gated call (`governance.freeze`)"
-            return Decision(Outcome.DENY, Gate.FREEZE, reason, self.digest)
+            return self._frozen()
         matching = self._rules[source.id].matching(kind, name)
         if isinstance(matching, Conflict):
             raw, other, reading = matching.raw, matching.other, matching.reading

@@ -116,8 +116,7 @@ def check(request: HttpRequest, *, loopback_only: bool) -> None:
 
 def check_json(request: HttpRequest) -> None:
     """Refuse a body that is not plain JSON in UTF-8. Raises `HttpRefused`."""
-    encoding = request.header("content-encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
+    if encoded(request.header("content-encoding")):
         raise HttpRefused(415, "the body has a `Content-Encoding`; allowed is identity")
     kind = request.header("content-type")
     if kind is None or not _JSON_TYPE.fullmatch(kind.strip()):
@@ -193,6 +192,11 @@ def downstream(headers: Headers, *, same_body: bool) -> Headers:
         for name, value in headers
         if name not in stopped and (same_body or name != "content-length")
     ]
+
+
+def encoded(value: str | None) -> bool:
+    """Whether a `Content-Encoding` says that a body is not as it was written."""
+    return value is not None and value.strip().lower() != "identity"
 
 
 def media_type(value: str | None) -> str:
