@@ -29,14 +29,14 @@ Expr = Any
 
 
 @dataclass(frozen=True, slots=True)
-class _Elements:
+class _ListLiteral:
     """A list written out: the expressions in it, with their shapes."""
 
     members: tuple[tuple[Expr, "_Shape"], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Fields:
+class _RecordLiteral:
     """A record written out."""
 
     members: tuple[tuple[str, Expr, "_Shape"], ...]
@@ -47,7 +47,7 @@ class _Unknown:
 
 
 _UNKNOWN = _Unknown()
-_Shape = Type | ArgumentPath | _Elements | _Fields | _Unknown
+_Shape = Type | ArgumentPath | _ListLiteral | _RecordLiteral | _Unknown
 
 
 _LITERALS = {
@@ -127,11 +127,11 @@ class Rewriter:
                 return self._either(cond, then, other)
             case pst.Set(elements=elements):
                 members = tuple(map(self._walk, elements))
-                return pst.Set(tuple(expr for expr, _ in members)), _Elements(members)
+                return pst.Set(tuple(expr for expr, _ in members)), _ListLiteral(members)
             case pst.Record(fields=fields):
                 walked = {key: self._walk(value) for key, value in fields.items()}
                 record = pst.Record({key: expr for key, (expr, _) in walked.items()})
-                return record, _Fields(tuple((key, *pair) for key, pair in walked.items()))
+                return record, _RecordLiteral(tuple((key, *pair) for key, pair in walked.items()))
         literal = _LITERALS.get(type(node).__name__)
         if literal is None:
             raise CannotGuardError(f"`{type(node).__name__}` is not known here")
@@ -246,9 +246,9 @@ class Rewriter:
                 yield self._or_err(self.pst.BinaryOp("eq", *kinds), kinds[0])
             case ArgumentPath(), Type() if two in SCALARS:
                 yield self._is(left, one, two)
-            case ArgumentPath(), _Elements():
+            case ArgumentPath(), _ListLiteral():
                 yield from self._list_of(left, one, two)
-            case ArgumentPath(), _Fields(fields):
+            case ArgumentPath(), _RecordLiteral(fields):
                 if one.keys:
                     yield self._is(left, one, Type.RECORD)
                 for key, value, shape in fields:
@@ -266,30 +266,30 @@ class Rewriter:
 
     def _contains(self, left: Expr, one: _Shape, right: Expr, two: _Shape) -> Iterator[Expr]:
         match one:
-            case _Elements(members):
+            case _ListLiteral(members):
                 for expr, shape in members:
                     yield from self._equal(expr, shape, right, two)
             case ArgumentPath():
-                yield from self._list_of(left, one, _Elements(((right, two),)))
+                yield from self._list_of(left, one, _ListLiteral(((right, two),)))
             case _ if _tainted(one) or _tainted(two):
                 raise CannotGuardError("a list that is not written out is asked for an argument")
 
     def _overlap(self, left: Expr, one: _Shape, right: Expr, two: _Shape) -> Iterator[Expr]:
         match one, two:
-            case ArgumentPath(), _Elements():
+            case ArgumentPath(), _ListLiteral():
                 yield from self._list_of(left, one, two)
-            case _Elements(), ArgumentPath():
+            case _ListLiteral(), ArgumentPath():
                 yield from self._list_of(right, two, one)
             case ArgumentPath(), ArgumentPath() if one.root == two.root:
                 yield from self._equal(left, one, right, two)
-            case _Elements(members), _Elements(others):
+            case _ListLiteral(members), _ListLiteral(others):
                 for expr, shape in members:
                     for other, its in others:
                         yield from self._equal(expr, shape, other, its)
             case _ if _tainted(one) or _tainted(two):
                 raise CannotGuardError("two lists are compared of which one is not written out")
 
-    def _list_of(self, expr: Expr, path: ArgumentPath, elements: _Elements) -> Iterator[Expr]:
+    def _list_of(self, expr: Expr, path: ArgumentPath, elements: _ListLiteral) -> Iterator[Expr]:
         """That the list at `path` holds nothing but values of the elements' type."""
         pst = self.pst
         if path.root == NUMBERS or not elements.members:
@@ -368,9 +368,9 @@ def _below(attribute: str, keys: Iterable[str]) -> Expr:
 
 def _tainted(shape: _Shape) -> bool:
     match shape:
-        case _Elements(members):
+        case _ListLiteral(members):
             return any(_tainted(inner) for _, inner in members)
-        case _Fields(members):
+        case _RecordLiteral(members):
             return any(_tainted(inner) for _, _, inner in members)
     return isinstance(shape, ArgumentPath | _Unknown)
 
