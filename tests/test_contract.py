@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from thoughtgate_injector.core import names
+from thoughtgate_proxy.approvals.channels.channel import ChannelSettings
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.cli import main
 from thoughtgate_proxy.listeners import admin
@@ -23,7 +24,8 @@ def test_the_proxy_reads_what_the_injector_mounts() -> None:
     settings = read_settings({})
     assert settings.labels == Path(names.PODINFO_DIR) / names.LABELS_ITEM
     assert settings.state_dir == Path(names.STATE_DIR)
-    assert tokens.place({}) == Path(names.SECRETS_DIR) / "approver-tokens"
+    assert tokens.place(ChannelSettings.of({})) == Path(names.SECRETS_DIR) / "approver-tokens"
+    assert ChannelSettings.of({}).secrets == Path(names.SECRETS_DIR)
     assert main.DEFAULT_CONFIG == names.CONFIG_FILE
     assert Path(names.CONFIG_FILE).parent == Path(names.CONFIG_DIR)
 

@@ -14,7 +14,7 @@ PACKAGES = {
 }
 MOST_LINES = 400
 # What waits for other work in these files; a line that is not needed any more fails.
-STILL_LONG = {"tests/proxy/approvals/test_service.py"}
+STILL_LONG: set[str] = set()
 WITHOUT_SOURCE = {"proxy/long/*"}
 """What runs for long is about whole processes."""
 

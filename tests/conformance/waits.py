@@ -124,7 +124,7 @@ class Clients:
         approval = await self._asked(key)
         await asyncio.sleep(max(0.0, approval.opened + seconds - self._room.clock.now()))
         vote = Vote("ada", "Ada", VoteValue.APPROVE, self._room.clock.now())
-        await self._room.page.docket.vote(approval.id, vote)
+        await self._room.page.queue.vote(approval.id, vote)
 
 
 async def _outcome(process: asyncio.subprocess.Process) -> Any:

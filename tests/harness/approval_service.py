@@ -1,4 +1,4 @@
-"""Desks to try: a clock that moves when told to, humans who write down what they hear."""
+"""Approval services to try: a clock that moves when told to, humans who note what they hear."""
 
 import asyncio
 import json
@@ -14,11 +14,13 @@ import orjson
 from tests.harness.clock import ManualClock
 from tests.harness.policy import AGENT, SOURCE, gate_of
 from tests.harness.wait import soon, within
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, Docket
+from thoughtgate_proxy.approvals.channels.channel import AskFailed
+from thoughtgate_proxy.approvals.dispatcher import DispatchOutcome, Send
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.approvals.service import ApprovalService
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import Approval, Asked, Call, State, Vote, VoteValue
-from thoughtgate_proxy.core.config.values import Adapter, Kind
+from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy import call_digest
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.identity import from_words
@@ -37,9 +39,9 @@ RESULT = b'{"jsonrpc":"2.0","id":1,"result":{"content":[]}}'
 
 @dataclass
 class Humans:
-    """An adapter whose humans do nothing by themselves."""
+    """A channel whose humans do nothing by themselves."""
 
-    docket: Docket
+    queue: ApprovalQueue
     asked: list[Approval] = field(default_factory=list)
     told: list[Approval] = field(default_factory=list)
     cannot: Exception | None = None
@@ -53,7 +55,7 @@ class Humans:
             raise self.cannot
         return f"message {len(self.asked)}"
 
-    async def tell(self, approval: Approval) -> None:
+    async def update(self, approval: Approval) -> None:
         self.told.append(approval)
 
     async def run(self) -> None:
@@ -63,11 +65,11 @@ class Humans:
         self, id: str, verdict: VoteValue, who: str = "ada", reason: str = "", at: float = 0.0
     ) -> Approval:
         """One human's word."""
-        return await self.docket.vote(id, Vote(f"id-{who}", who, verdict, at, reason))
+        return await self.queue.vote(id, Vote(f"id-{who}", who, verdict, at, reason))
 
 
 class World:
-    """A desk on a folder, and what stands around it."""
+    """An approval service on a folder, and what stands around it."""
 
     def __init__(self, folder: Path, clock: ManualClock | None = None, **config: Any) -> None:
         self.folder, self.clock = folder, clock or ManualClock()
@@ -79,29 +81,29 @@ class World:
         os.set_blocking(read, False)
         self.log = Log(self.clock.now, fd=self._write, limit=1 << 22)
         self.record = Record(self.log, self.metrics, from_words(AGENT, "agents", "pod"))
-        self.humans: dict[Adapter, Humans] = {}
+        self.humans: dict[str, Humans] = {}
         self.cannot: AskFailed | None = None
         self.hold_asking: asyncio.Event | None = None
 
     @property
     def page(self) -> Humans:
-        return self.humans[Adapter.PAGE]
+        return self.humans["page"]
 
-    def make(self, adapter: Adapter, docket: Docket) -> Humans:
-        humans = Humans(docket, cannot=self.cannot, hold_asking=self.hold_asking)
+    def make(self, adapter: str, queue: ApprovalQueue) -> Humans:
+        humans = Humans(queue, cannot=self.cannot, hold_asking=self.hold_asking)
         self.humans[adapter] = humans
         return humans
 
     async def start(self) -> None:
         self.store = Store(self.folder)
-        self.desk = ApprovalService(
+        self.service = ApprovalService(
             self.store, lambda: self.gate, self.make, self.record, self.clock, os.urandom
         )
-        await self.desk.start()
+        await self.service.supervisor.start()
 
     async def stop(self) -> None:
-        self.desk.close()
-        await self.desk.finished()
+        self.service.close()
+        await self.service.finished()
 
     async def restart(self) -> None:
         await self.stop()
@@ -109,12 +111,16 @@ class World:
 
     def reload(self, **config: Any) -> None:
         self.gate = configured(**config)
-        self.desk.reloaded()
+        self.service.supervisor.reloaded()
 
     async def open(self, call: Call | None = None, workflow: str = "default") -> Approval:
         chosen = self.gate.config.approval[workflow]
         why = Asked(workflow, chosen.adapter, "a rule asks for it", "rules", correlation="c1")
-        return await self.desk.open(call or a_call(), why, chosen)
+        return await self.service.open(call or a_call(), why, chosen)
+
+    async def dispatch(self, id: str, credential: str, send: Send) -> DispatchOutcome:
+        """Let a request of the caller carry the call."""
+        return await self.service.dispatcher.dispatch(id, credential, send)
 
     async def asked(self, count: int = 1) -> None:
         """Wait until the humans were asked so often, and it is written down."""
@@ -122,7 +128,7 @@ class World:
         await within(lambda: sum(len(h.asked) for h in heard()) >= count, "the humans")
         await within(
             lambda: all(
-                a.announced for h in heard() for a in h.docket.pending() if a.state == "pending"
+                a.message_ref for h in heard() for a in h.queue.pending() if a.state == "pending"
             ),
             "the note of where",
         )
@@ -134,7 +140,7 @@ class World:
         return await self.page.say(opened.id, VoteValue.APPROVE)
 
     async def state(self, id: str) -> State:
-        found = await self.desk.find(id)
+        found = await self.service.find(id)
         assert found is not None
         return found.state
 
@@ -142,7 +148,7 @@ class World:
         """The approval, once it is in that state."""
 
         async def look() -> Approval:
-            while (found := await self.desk.find(id)) is None or found.state is not state:  # noqa: ASYNC110  the store has no event
+            while (found := await self.service.find(id)) is None or found.state is not state:  # noqa: ASYNC110  the store has no event
                 await asyncio.sleep(0.002)
             return found
 
@@ -165,7 +171,7 @@ class World:
 async def world(
     folder: Path, clock: ManualClock | None = None, **config: Any
 ) -> AsyncIterator[World]:
-    """A desk at work, and stopped in the end."""
+    """A service at work, and stopped in the end."""
     one = World(folder, clock, **config)
     await one.start()
     try:

@@ -1,4 +1,4 @@
-"""A desk on a disk that is full or read-only, or fills up while it works.
+"""Approvals on a disk that is full or read-only, or fills up while it works.
 
 Run in a mount namespace of its own (`unshare --mount`), with a folder and one of `TRIALS`: the disk
 is made there, and gone with the process. Prints one JSON object with what was seen.
@@ -60,20 +60,20 @@ async def _fills_up(folder: Path) -> dict[str, Any]:
     _fill(folder)
     seen["new"] = await _refusal(w, big="x" * 100_000)
     carrier = Carrier()
-    outcome = await w.desk.dispatch(given.id, "", carrier)
+    outcome = await w.dispatch(given.id, "", carrier)
     seen["dispatch"] = (outcome.approval.state.value, outcome.not_sent, len(carrier.permits))
     try:
         await w.page.say(pending.id, VoteValue.APPROVE)
         seen["vote"] = "taken"
     except StoreUnavailable as error:
         seen["vote"] = str(error)
-    seen["trouble"] = w.desk.trouble
+    seen["trouble"] = w.service.trouble
     await asyncio.sleep(0.05)
     (folder / _BALLAST).unlink()
-    seen["dispatch after"] = (await w.desk.dispatch(given.id, "", carrier)).approval.state.value
+    seen["dispatch after"] = (await w.dispatch(given.id, "", carrier)).approval.state.value
     seen["vote after"] = (await w.page.say(pending.id, VoteValue.APPROVE)).state.value
     seen["new after"] = await _refusal(w, n=3)
-    seen["trouble after"] = w.desk.trouble
+    seen["trouble after"] = w.service.trouble
     seen["sent"] = len(carrier.permits)
     await w.stop()
     w.close()
@@ -93,14 +93,14 @@ async def _from_the_start(folder: Path, how: str) -> dict[str, Any]:
     w = World(folder, before.clock)
     await w.start()
     seen["new"] = await _refusal(w, big="x" * 100_000)
-    seen["trouble"] = w.desk.trouble
+    seen["trouble"] = w.service.trouble
     _mend(folder, how)
     async with asyncio.timeout(LIMIT):  # it looks again once a second
         while await _refusal(w, n=1) != "pending":  # noqa: ASYNC110  a disk has no event
             await asyncio.sleep(0.05)
     seen["joined"] = (await w.open(a_call(n=1))).id == pending.id
     seen["new after"] = await _refusal(w, n=2)
-    seen["trouble after"] = w.desk.trouble
+    seen["trouble after"] = w.service.trouble
     await w.stop()
     w.close()
     return seen

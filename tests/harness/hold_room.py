@@ -93,7 +93,9 @@ class Room(World):
 
     def _waiting(self) -> HoldService:
         who = from_words(AGENT, "agents", "pod")
-        return HoldService(self.desk, self.record, who, lambda: os.urandom(8).hex(), self.clock.now)
+        return HoldService(
+            self.service, self.record, who, lambda: os.urandom(8).hex(), self.clock.now
+        )
 
     def reload(self, **config: Any) -> None:
         """Put another configuration in force."""
@@ -109,11 +111,11 @@ class Room(World):
         """Stop; nothing may be left under way."""
         for server in self.servers:
             server.close()
-        self.desk.close()
+        self.service.close()
         for upstream in self.upstreams.values():
             upstream.stop()
         await self.listener.shutdown(1.0)
-        await self.desk.finished()
+        await self.service.finished()
         self.close()
 
     async def pass_by(self, seconds: float) -> None:

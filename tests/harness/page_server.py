@@ -1,5 +1,6 @@
-"""The page with the fake docket, over real HTTP, and a client that says every header itself."""
+"""The page with the fake queue, over real HTTP, and a client that says every header itself."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -13,12 +14,12 @@ from typing import Any
 import aiohttp
 
 from tests.harness.clock import ManualClock
-from tests.harness.docket import FakeDocket
+from tests.harness.fake_queue import FakeQueue
 from tests.harness.log import Lines
 from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
 from thoughtgate_proxy.approvals.channels.page.tokens import Approvers, Reading
 from thoughtgate_proxy.core.approval import Approval, Asked, Call
-from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
+from thoughtgate_proxy.core.config.values import Kind, Workflow
 from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
 from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
@@ -43,20 +44,25 @@ class Answer:
     cookie: str = ""
 
 
+async def never_served(_: PageChannel) -> None:
+    """Where a test serves the page by itself."""
+    await asyncio.Event().wait()
+
+
 class Served:
     """A page that is served, and what stands behind it."""
 
     def __init__(self, folder: Path, now: float) -> None:
         self.clock, self.log = ManualClock(now), Lines()
-        workflows = {"default": Workflow(adapter=Adapter.PAGE)}
-        self.docket = FakeDocket(Adapter.PAGE, workflows, self.clock)
+        workflows = {"default": Workflow(adapter="page")}
+        self.queue = FakeQueue("page", workflows, self.clock)
         self._opened = 0
         self.tokens = folder / "approver-tokens"
         self.tokens.write_text(f"# who may decide\nanna:{ANNA}\nben:{BEN}\n")
         self.read: list[Reading] = []
         self.approvers = Approvers(self.tokens, self.read.append)
-        self.page = PageChannel(self.docket, self.approvers, self.clock.now)
-        self.docket.attach(self.page)
+        self.page = PageChannel(self.queue, self.approvers, self.clock.now, never_served, self.log)
+        self.queue.attach(self.page)
         self.inbound = ApprovalsApi(self.page, self.approvers, self.log, WHOSE)
         self.port = 0
 
@@ -83,7 +89,7 @@ class Served:
         self._opened += 1
         facts: dict[str, Any] = {
             "workflow": "default",
-            "adapter": Adapter.PAGE,
+            "adapter": "page",
             "reason": f"rule 0 (`delete_*`) asks a human about `{name}`",
             "gate": "rules",
             "rule": 0,
@@ -93,7 +99,7 @@ class Served:
             "pod": "my-agent-7f9c4",
             "correlation": f"5d1c0e2a{self._opened:08x}",
         }
-        return await self.docket.open(Approval(
+        return await self.queue.open(Approval(
             id=id or hashlib.sha256(b"%d" % self._opened).hexdigest()[:24],
             call=Call(
                 principal="data-engineering/my-agent", source="upstream",
@@ -141,8 +147,8 @@ class Served:
     async def vote(
         self, id: str, verdict: str = "approve", *, digest: str | None = None, **options: Any
     ) -> Answer:
-        """A vote on the call as the docket has it."""
-        kept = self.docket.find(id)
+        """A vote on the call as the queue has it."""
+        kept = self.queue.find(id)
         body = {"verdict": verdict, "digest": digest or (kept.call.digest if kept else "")}
         return await self.ask("POST", f"/api/v1/approvals/{id}/votes", body, **options)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.decision import Decision
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -40,7 +41,7 @@ def gate(
 
 
 def gate_of(config: bytes, identity: str = AGENT) -> PolicyEngine:
-    loaded = load_text(config, "config.yaml", CONFIGS, {})
+    loaded = load_text(config, "config.yaml", CONFIGS, {}, CHANNELS)
     who = from_words(identity, "agents", "my-agent-7d4f")
     policies = PolicySet(loaded.policies, who) if loaded.policies.policies else None
     return PolicyEngine(loaded.config, loaded.digest, policies)

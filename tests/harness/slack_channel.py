@@ -7,18 +7,21 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from tests.harness.docket import FakeDocket
+from tests.harness.fake_queue import FakeQueue
 from tests.harness.log import Lines
 from tests.harness.slack import TOKEN, FakeSlack
 from tests.harness.wait import within
+from thoughtgate_proxy.approvals.channels.channel import ChannelSettings
+from thoughtgate_proxy.approvals.channels.slack.account import TOKEN_VARIABLE, URL_VARIABLE, Account
 from thoughtgate_proxy.approvals.channels.slack.channel import SlackChannel
-from thoughtgate_proxy.approvals.channels.slack.client import Account
 from thoughtgate_proxy.approvals.channels.slack.poller import Pace
+from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.approvals.clock import SystemClock
 from thoughtgate_proxy.core.approval import Approval, Asked, Call, State
-from thoughtgate_proxy.core.config.values import Adapter, Kind, Workflow
+from thoughtgate_proxy.core.config.values import Kind, Workflow
 from thoughtgate_proxy.telemetry import exposition
 from thoughtgate_proxy.telemetry.metrics import Metrics
 
@@ -26,10 +29,10 @@ QUICK = Pace(least=0.02, most=0.1, last_look=0.2, by_age=0.0)
 _NUMBERS = itertools.count(1)
 
 
-def workflow(**settings: Any) -> Workflow:
+def workflow(**settings: Any) -> SlackWorkflow:
     """A workflow of Slack's, by default with one listed approver."""
     given: dict[str, Any] = {"channel": "#approvals", "approvers": ("U0ALICE",), **settings}
-    return Workflow(adapter=Adapter.SLACK, **given)
+    return SlackWorkflow(adapter="slack", **given)
 
 
 def approval(
@@ -50,7 +53,7 @@ def approval(
     body = {"jsonrpc": "2.0", "id": 7, "method": method[kind], "params": params}
     opened = time.time() if opened is None else opened
     facts: dict[str, Any] = {
-        "workflow": "default", "adapter": Adapter.SLACK, "gate": "rules", "rule": 0,
+        "workflow": "default", "adapter": "slack", "gate": "rules", "rule": 0,
         "reason": "rule 0 (`delete_*`) asks for approval", "match": "delete_*",
         "namespace": "agents", "pod": "my-agent-7d4f", "correlation": "c0ffee01",
     }  # fmt: skip
@@ -69,9 +72,14 @@ def approval(
     )  # fmt: skip
 
 
-def slack_docket(**workflows: Workflow) -> FakeDocket:
-    """Slack's docket, by default with the workflow `default`."""
-    return FakeDocket(Adapter.SLACK, workflows or {"default": workflow()}, SystemClock())
+def slack_queue(**workflows: Workflow) -> FakeQueue:
+    """Slack's queue, by default with the workflow `default`."""
+    return FakeQueue("slack", workflows or {"default": workflow()}, SystemClock())
+
+
+def account(token: str, url: str, environ: Mapping[str, str], secrets: Path) -> Account:
+    """One whose token is in the environment, or in `secrets`."""
+    return Account(ChannelSettings(secrets, {TOKEN_VARIABLE: token, URL_VARIABLE: url, **environ}))
 
 
 class Office:
@@ -80,21 +88,22 @@ class Office:
     def __init__(
         self,
         slack: FakeSlack,
-        docket: FakeDocket,
+        queue: FakeQueue,
         *,
         token: str = TOKEN,
         environ: Mapping[str, str] | None = None,
+        secrets: Path = Path("/nonexistent"),
         **options: Any,
     ) -> None:
-        self.slack, self.docket, self.log, self.metrics = slack, docket, Lines(), Metrics()
+        self.slack, self.queue, self.log, self.metrics = slack, queue, Lines(), Metrics()
         self.ready = asyncio.Event()
         self.ready.set()
         settings: dict[str, Any] = {
             "pace": QUICK, "settle_seconds": 0.02, "ask_seconds": 60.0, "random": random.random,
         }  # fmt: skip
         self.adapter = SlackChannel(
-            docket,
-            Account(token, slack.url, environ or {}),
+            queue,
+            account(token, slack.url, environ or {}, secrets),
             self.log,
             self.metrics,
             self.ready,
@@ -113,7 +122,7 @@ class Office:
 @contextlib.asynccontextmanager
 async def running(office: Office) -> AsyncIterator[Office]:
     """The adapter is asked and told, and looks for decisions meanwhile."""
-    office.docket.attach(office.adapter)
+    office.queue.attach(office.adapter)
     task = asyncio.create_task(office.adapter.run())
     try:
         yield office
@@ -122,26 +131,26 @@ async def running(office: Office) -> AsyncIterator[Office]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        office.docket.attach(None)
+        office.queue.attach(None)
         assert not failed, failed
 
 
 @contextlib.asynccontextmanager
 async def staffed(
-    docket: FakeDocket | None = None,
+    queue: FakeQueue | None = None,
     *,
     slack: contextlib.AbstractAsyncContextManager[FakeSlack] | None = None,
     **options: Any,
-) -> AsyncIterator[tuple[FakeSlack, FakeDocket, Office]]:
-    """A fake Slack, a docket, and an adapter at work between them."""
-    docket = docket or slack_docket()
+) -> AsyncIterator[tuple[FakeSlack, FakeQueue, Office]]:
+    """A fake Slack, a queue, and an adapter at work between them."""
+    queue = queue or slack_queue()
     async with slack or FakeSlack() as fake:
-        office = Office(fake, docket, **options)
+        office = Office(fake, queue, **options)
         async with running(office):
-            yield fake, docket, office
+            yield fake, queue, office
 
 
-async def becomes(docket: FakeDocket, asked: Approval, state: State) -> Approval:
+async def becomes(queue: FakeQueue, asked: Approval, state: State) -> Approval:
     """The approval, once it has that state."""
-    await within(lambda: docket.get(asked.id).state is state, f"{asked.id} to be {state}")
-    return docket.get(asked.id)
+    await within(lambda: queue.get(asked.id).state is state, f"{asked.id} to be {state}")
+    return queue.get(asked.id)

@@ -11,11 +11,12 @@ from typing import Any
 import uvloop
 
 from thoughtgate_proxy.app import drain
-from thoughtgate_proxy.app.approvals import Approving
+from thoughtgate_proxy.app.approvals import Approvals
 from thoughtgate_proxy.app.request_metrics import RequestMetrics, new_correlation_id
-from thoughtgate_proxy.approvals.channels.page import tokens
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
+from thoughtgate_proxy.approvals.channels.channel import ChannelSettings, ChannelType
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import KIB, MIB, Adapter, Limits
+from thoughtgate_proxy.core.config.values import KIB, MIB, Limits
 from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -45,17 +46,23 @@ _ADMIN_BYTES = 2 * MIB
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
-def run(config_path: Path, identity: str | None, environ: Mapping[str, str]) -> int:
+def run(
+    config_path: Path,
+    identity: str | None,
+    environ: Mapping[str, str],
+    channels: Mapping[str, ChannelType] = CHANNELS,
+) -> int:
     """Serve until SIGTERM or SIGINT. Gives the exit code: 0, or 1 if nothing could be started.
 
-    `identity` is `team/app` where there is no pod to ask.
+    `identity` is `team/app` where there is no pod to ask; `channels` are those that workflows may
+    ask.
     """
     try:
         settings = read_settings(environ)
         principal = pod_identity.establish(settings, identity)
         read_at = time.time()
-        loaded = config_loader.load(config_path, environ)
-        process = _Process(config_path, environ, settings, principal, loaded)
+        loaded = config_loader.load(config_path, environ, channels)
+        process = _Process(config_path, environ, settings, principal, channels, loaded)
         return uvloop.run(process.serve(read_at))
     except (SettingsRefused, ConfigRefused) as refused:
         return _refuse([str(mistake) for mistake in refused.mistakes])
@@ -83,45 +90,47 @@ class _Process:
         environ: Mapping[str, str],
         settings: Settings,
         principal: Identity,
+        channels: Mapping[str, ChannelType],
         loaded: Loaded,
     ) -> None:
         self._path, self._environ, self._settings = path, environ, settings
-        self._principal, self._loaded = principal, loaded
+        self._principal, self._channels, self._loaded = principal, channels, loaded
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
         self._budget = Budget(0)  # until all is loaded that takes memory of its own
         self._record = Record(self._log, self._metrics, principal)
         self._requests = RequestMetrics(self._metrics, self._record)
-        self._tokens = tokens.place(environ)
-        self._page = ApprovalsPage(self._tokens, settings.inbound_port, principal, self._log)
+        self._page = ApprovalsPage(settings.inbound_port, principal, self._log)
         self._listening = False
 
     async def serve(self, read_at: float) -> int:
         """Build, listen, announce, serve, and drain. `read_at`: when the files were read."""
         stop = drain.stop_event()
         settings, config = self._settings, self._loaded.config
-        self._active = self._build(self._loaded)
-        self._approvals = Approving(
+        self._approvals = Approvals(
             settings,
-            self._environ,
+            self._channels,
+            ChannelSettings.of(self._environ),
             self._record,
             self._principal,
             lambda: self._active.engine,
             self._page,
         )
+        self._active = self._build(self._loaded)
         self._gateway = Gateway(
             self._active,
             self._record,
-            lambda: self._approvals.waiting,
+            lambda: self._approvals.holds,
             loopback_only=settings.loopback_only,
             new_id=new_correlation_id,
         )
         self._watcher = ConfigWatcher(
-            self._path, self._environ, self._loaded, self._reload, self._log, read_at
-        )
+            self._path, self._environ, self._loaded, self._reload, self._log, read_at,
+            self._channels,
+        )  # fmt: skip
         self._mark(self._loaded)
         ports: dict[str, Any] = {}
-        if any(flow.adapter is Adapter.PAGE for flow in config.approval.values()):
+        if self._approvals.needs_page(config):
             ports["page_port"] = self._page.open()
         self._approvals.reloaded()
         await self._approvals.started()
@@ -191,9 +200,8 @@ class _Process:
             except TrustMissing as error:
                 place += ".ca_file" if source.ca_file else ".url"
                 mistakes.append(Mistake(str(self._path), None, place, str(error)))
-        if self._page.approvers is None:
-            wrong = tokens.mistakes(config.approval, self._tokens)
-            mistakes += (Mistake(str(self._path), None, *told) for told in wrong)
+        report = self._approvals.check(config)
+        mistakes += (Mistake(str(self._path), None, *each) for each in report.mistakes)
         if mistakes:
             raise ConfigRefused(mistakes)
         return ActiveConfig(PolicyEngine(config, loaded.digest, policies), upstreams)
@@ -215,10 +223,8 @@ class _Process:
         self._metrics.config = loaded.digest
         for warning in loaded.warnings:
             self._log.event("configuration warning", Level.WARNING, warning=str(warning))
-        reading = tokens.read(self._tokens)
-        names = frozenset(approver.name for approver in reading.approvers)
-        for place, told in tokens.without_token(loaded.config.approval, names):
-            self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {told}")
+        for place, line in self._approvals.check(loaded.config).warnings:
+            self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {line}")
 
     def _announce(self, ports: dict[str, Any]) -> None:
         if self._principal.from_pod_name:

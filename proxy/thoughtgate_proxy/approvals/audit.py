@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from thoughtgate_proxy.core import safe_text
@@ -70,15 +71,32 @@ class AuditLog:
             self.record.metrics.approval_seconds.observe(max(0.0, at - old.opened))
 
     def voted(self, approval: Approval, vote: Vote) -> None:
-        """Somebody said their word, whether or not that settles it."""
+        """An approver voted, whether or not that settles it."""
         facts = {"approver": vote.approver, "name": vote.name, "verdict": vote.verdict.value}
         if vote.reason:
             facts["reason"] = vote.reason
         self._line("vote", approval, **facts)
 
     def noted(self, what: str, approval: Approval, **facts: Any) -> None:
-        """Anything else that is a step of its way."""
+        """Any other step."""
         self._line(what, approval, **facts)
+
+    def pending(self, count: int) -> None:
+        """So many wait for a human now."""
+        self.record.metrics.approvals_pending = count
+
+    def store_failed(self, reason: str) -> None:
+        """Something could not be kept."""
+        self.record.log.event("approvals cannot be kept", Level.ERROR, reason=reason)
+        self.record.metrics.errors.inc("approvals_store", "")
+
+    def damaged(self, moved_to: Path) -> None:
+        """The file of an earlier process could not be read."""
+        self.record.log.event(
+            "the file of approvals was damaged: what was pending in it is lost, and the same calls "
+            "have to ask again", Level.ERROR, moved_to=str(moved_to),
+        )  # fmt: skip
+        self.record.metrics.errors.inc("approvals_damaged", "")
 
     def refused(self, asked: Asked, kind: str, reason: str) -> None:
         """No human was asked."""
@@ -90,7 +108,7 @@ class AuditLog:
         self._count(asked, "refused")
 
     def _count(self, asked: Asked, outcome: str) -> None:
-        self.record.metrics.approval_requests.inc(asked.adapter.value, outcome)
+        self.record.metrics.approval_requests.inc(asked.adapter, outcome)
 
     def _line(self, step: str, approval: Approval, **facts: Any) -> None:
         call, asked = approval.call, approval.asked
@@ -103,7 +121,7 @@ class AuditLog:
             "namespace": asked.namespace,
             "pod": asked.pod,
             "workflow": asked.workflow,
-            "adapter": asked.adapter.value,
+            "adapter": asked.adapter,
             "method": call.method,
             "source": call.source,
             "kind": call.kind.value,

@@ -1,4 +1,4 @@
-"""The desk: opens approvals, waits for them, and sends each approved call once."""
+"""Opens approvals, waits for them, and gives what became of them."""
 
 import asyncio
 import hashlib
@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from thoughtgate_proxy.approvals.audit import AuditLog
-from thoughtgate_proxy.approvals.channels.channel import Channel, Docket, StoreUnavailable
+from thoughtgate_proxy.approvals.background import BackgroundTasks
+from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.dispatcher import Dispatcher, DispatchOutcome, Send
+from thoughtgate_proxy.approvals.dispatcher import Closed, Dispatcher
+from thoughtgate_proxy.approvals.notifier import MakeChannel, Notifier
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.approvals.supervisor import Supervisor
 from thoughtgate_proxy.core.approval import (
@@ -25,7 +27,7 @@ from thoughtgate_proxy.core.approval import (
     State,
     Transition,
 )
-from thoughtgate_proxy.core.config.values import Adapter, OnDisconnect, Workflow
+from thoughtgate_proxy.core.config.values import OnDisconnect, Workflow
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.telemetry.record import Record
 
@@ -50,14 +52,6 @@ class OpenRefused(Exception):
         self.reason, self.kind, self.retry_after = reason, kind, retry_after
 
 
-class Closed(Exception):
-    """The proxy is ending. What is pending stays so on disk: the same call joins it later."""
-
-
-class OtherCaller(Exception):
-    """The request that would carry the call has another credential than the one that asked."""
-
-
 @dataclass(slots=True)
 class Attendance:
     """One request of the caller that is waiting."""
@@ -75,60 +69,45 @@ class ApprovalService:
     def __init__(
         self,
         store: "Store",
-        gate: Callable[[], PolicyEngine],
-        asking: Callable[[Adapter, Docket], Channel],
+        engine: Callable[[], PolicyEngine],
+        make: MakeChannel,
         record: Record,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        """`gate` gives the configuration in force; `asking` makes an adapter when it is needed."""
-        self._store, self._gate = store, gate
-        self._clock, self._random = clock, random_bytes
-        self._audit = AuditLog(record)
-        self._book = ApprovalRegistry(store, clock, self._audit)
-        self._upkeep = Supervisor(store, self._book, self._audit, gate, asking, clock, random_bytes)
-        self._dispatcher = Dispatcher(self._book, clock, self._audit, gate)
+        """`engine` gives the configuration in force; `make` makes a channel when it is needed."""
+        self._store, self._engine, self._clock = store, engine, clock
+        self._random, self._audit = random_bytes, AuditLog(record)
+        self._tasks = BackgroundTasks(record)
+        self._registry = ApprovalRegistry(store, clock, self._audit, random_bytes)
+        self._notifier = Notifier(
+            self._registry, self._audit, lambda: engine().config.approval, make, self._tasks
+        )
+        self.dispatcher = Dispatcher(store, self._registry, clock, self._audit, engine)
+        self.supervisor = Supervisor(self._registry, self._notifier, clock, engine, self._tasks)
         self._present: Counter[str] = Counter()
-
-    # The process' side
-
-    async def start(self) -> None:
-        """Take up what an earlier process left, and look after it until `close`."""
-        await self._upkeep.start()
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be kept now, in one line; None if all is well."""
-        return self._upkeep.trouble
-
-    @property
-    def closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._upkeep.closing
+        return self._registry.trouble
 
     @property
     def attended(self) -> int:
         """How many requests of callers wait for a human now; one that is being sent is at work."""
-        pending = {a.id for a in self._book.open() if a.state is State.PENDING}
+        pending = {a.id for a in self._registry.open() if a.state is State.PENDING}
         return sum(count for id, count in self._present.items() if id in pending)
-
-    def reloaded(self) -> None:
-        """Another configuration is in force: end what it forbids, and ask where it asks now."""
-        self._upkeep.reloaded()
 
     def close(self) -> None:
         """Take nothing more: whoever waits gets `Closed`, and what is pending stays so on disk."""
-        self._upkeep.close()
-        self._book.wake()
+        self._registry.close()
+        self._tasks.cancel()
 
     async def finished(self) -> None:
         """Wait, after `close`, for what is being sent, and close the file."""
-        await self._upkeep.finished()
-        await self._dispatcher.finished(_LAST_SECONDS)
-        await self._book.finished()
-        await self._store.close()
-
-    # The pipeline's side
+        await self._tasks.finished()
+        await self.dispatcher.finished(_LAST_SECONDS)
+        await self._registry.finished()
 
     async def open(self, call: Call, asked: Asked, workflow: Workflow) -> Approval:
         """Ask the humans of `workflow`, or join what the same call (its digest) asked before.
@@ -136,19 +115,19 @@ class ApprovalService:
         On disk when it returns. The humans are told in the background: if they cannot be, the
         approval ends as CANCELLED with `Ending.NOT_TOLD`. What is joined may be in any state:
         PENDING, APPROVED, SENDING; a rejection of less than a minute ago; a DONE or UNKNOWN that no
-        client has got yet. So go on with `settled`, then `dispatch`, whatever comes back.
+        client has got yet. So go on with `settled`, then `dispatcher`, whatever comes back.
         Raises `OpenRefused`.
         """
         try:
-            if self.closing:
+            if self._registry.closing:
                 raise OpenRefused(
                     "ThoughtGate is restarting: ask again in a moment", "closing", 2.0
                 )
-            await self._upkeep.ready()
-            if self._upkeep.key is None:
-                said = f"no approval can be kept ({self.trouble}), so no human was asked"
-                raise OpenRefused(said, "store")
-            return await self._book.whole(self._open(call, asked, workflow))
+            await self._registry.ready()
+            if self._registry.key is None:
+                reason = f"no approval can be kept ({self.trouble}), so no human was asked"
+                raise OpenRefused(reason, "store")
+            return await self._registry.to_its_end(self._open(call, asked, workflow))
         except OpenRefused as refused:
             self._audit.refused(asked, refused.kind, refused.reason)
             raise
@@ -156,51 +135,29 @@ class ApprovalService:
     async def settled(self, id: str, seconds: float) -> Approval:
         """Wait until the approval is not PENDING any more, at most `seconds`; gives what it is.
 
-        A SENDING one counts as settled: `dispatch` waits for its end. Raises `Closed`, and
+        A SENDING one counts as settled: the dispatcher waits for its end. Raises `Closed`, and
         `KeyError` if no approval has that id.
         """
         end = self._clock.now() + seconds
         while True:
-            if self.closing:
+            if self._registry.closing:
                 raise Closed
-            approval = await self._known(id)
+            approval = await self._registry.find(id)
             left = end - self._clock.now()
             if approval.state is not State.PENDING or left <= 0:
                 return approval
-            change = self._book.changed(id)
+            change = self._registry.changed(id)
             timer = self._clock.call_later(left, partial(_wake, change))
             try:
                 await change
             finally:
                 timer.cancel()
 
-    async def dispatch(self, id: str, credential: str, send: Send) -> DispatchOutcome:
-        """Send the approved call by `send`, if nobody else does or did; give what became of it.
-
-        `credential` is `core.binding.credential` of the request that would carry it. The gates are
-        asked again first. Of several who call it at once one sends, and the others get the shared
-        outcome. Where the approval has ended `send` is not called, and the outcome says how.
-        Cancelling the caller does not cancel the sending. Raises `Closed` (before sending),
-        `OtherCaller`, `NoSuchTransition` if it is PENDING, and `KeyError` if no approval has that
-        id.
-        """
-        approval = await self._known(id)
-        if not hmac.compare_digest(approval.call.credential.encode(), credential.encode()):
-            raise OtherCaller
-        if approval.state is State.PENDING:
-            raise NoSuchTransition(f"the approval `{id}` is pending")
-        if approval.state.final:
-            found = await self._store.find(id) if approval.state is State.DONE else None
-            return DispatchOutcome(approval, found.result if found else None, shared=True)
-        if self.closing and approval.state is not State.SENDING:
-            raise Closed
-        return await self._dispatcher.dispatch(id, send)
-
     async def delivered(self, id: str) -> None:
         """A client has got the outcome: the same call is a new request from now on."""
         try:
-            if not (await self._known(id)).delivered:
-                await self._book.note(id, delivered=True)
+            if not (await self._registry.find(id)).delivered:
+                await self._registry.note(id, delivered=True)
         except (StoreUnavailable, KeyError):
             # It is given again at the worst, which is not sent again.
             return
@@ -211,7 +168,7 @@ class ApprovalService:
         Raises `StoreUnavailable`.
         """
         try:
-            known = await self._known(id)
+            known = await self._registry.find(id)
         except KeyError:
             return None
         return (await self._store.find(id) or known) if known.state is State.DONE else known
@@ -220,7 +177,7 @@ class ApprovalService:
         """The caller's approvals, newest first, without results: for `tasks/list`."""
         return [
             approval
-            for approval in reversed(self._book.every())
+            for approval in reversed(self._registry.every())
             if approval.call.principal == principal
             and hmac.compare_digest(approval.call.credential.encode(), credential.encode())
         ]
@@ -241,7 +198,7 @@ class ApprovalService:
             self._present[id] -= 1
             if not self._present[id]:
                 del self._present[id]
-                if not attendance.was_answered and not self.closing:
+                if not attendance.was_answered and not self._registry.closing:
                     self._look_for(id)
 
     async def cancel(self, id: str, reason: str, ending: Ending = Ending.CANCELLED) -> Approval:
@@ -249,17 +206,17 @@ class ApprovalService:
 
         Raises `NoSuchTransition`, `KeyError`, `StoreUnavailable`.
         """
-        return await self._book.step(id, Transition.CANCEL, ending=ending, reason=reason)
+        return await self._registry.step(id, Transition.CANCEL, ending=ending, reason=reason)
 
     def sign(self, payload: bytes) -> bytes:
         """The MAC (HMAC-SHA256, 32 bytes) of `payload`, with the key that the store keeps."""
-        if self._upkeep.key is None:
+        if self._registry.key is None:
             raise StoreUnavailable(self.trouble)
-        return hmac.digest(self._upkeep.key, payload, hashlib.sha256)
+        return hmac.digest(self._registry.key, payload, hashlib.sha256)
 
     def verify(self, payload: bytes, mac: bytes) -> bool:
         """Whether `sign` made `mac` of `payload`, in this process or an earlier one."""
-        return self._upkeep.key is not None and hmac.compare_digest(self.sign(payload), mac)
+        return self._registry.key is not None and hmac.compare_digest(self.sign(payload), mac)
 
     async def spend(self, nonce: str, until: float) -> bool:
         """Use up `nonce`: True the first time only, also across restarts, until `until`.
@@ -271,8 +228,8 @@ class ApprovalService:
     # Within
 
     async def _open(self, call: Call, asked: Asked, workflow: Workflow) -> Approval:
-        async with self._book.lock:
-            if (found := self._book.of_digest(call.digest)) is not None:
+        async with self._registry.lock:
+            if (found := self._registry.of_digest(call.digest)) is not None:
                 self._audit.noted("joined", found)
                 return found
             now = self._clock.now()
@@ -295,62 +252,49 @@ class ApprovalService:
                 required=workflow.required,
             )
             try:
-                await self._book.add(approval)
+                await self._registry.add(approval)
             except StoreUnavailable as error:
-                self._upkeep.failed(error)
                 raise OpenRefused(f"no human was asked: {error}", "store") from error
-            self._upkeep.trouble = None
-        self._audit.opened(approval, self._gate().config.audit.arguments, workflow)
-        self._upkeep.follow(approval)
+        self._audit.opened(approval, self._engine().config.audit.arguments, workflow)
+        self._notifier.follow(approval)
         return approval
 
     def _refuse_more(self, call: Call, now: float) -> None:
-        pending = [a for a in self._book.open() if a.state is State.PENDING]
-        most = self._gate().config.limits.pending_approvals
-        waiting = sum(len(a.call.body) for a in self._book.open()) + len(call.body)
-        said = None
+        pending = [a for a in self._registry.open() if a.state is State.PENDING]
+        most = self._engine().config.limits.pending_approvals
+        waiting = sum(len(a.call.body) for a in self._registry.open()) + len(call.body)
+        reason = None
         if len(pending) >= most:
-            said = f"{len(pending)} calls wait for approval already, allowed are {most}"
+            reason = f"{len(pending)} calls wait for approval already, allowed are {most}"
         elif waiting > _MOST_WAITING_BYTES:
-            said = f"the calls that wait for approval would hold {waiting} bytes together"
-        if said is not None:
+            reason = f"the calls that wait for approval would hold {waiting} bytes together"
+        if reason is not None:
             first = min((a.expires for a in pending), default=now)
-            raise OpenRefused(said, "pending_approvals", max(1.0, first - now))
-
-    async def _known(self, id: str) -> Approval:
-        """From memory, else from the disk. Raises `KeyError`, `StoreUnavailable`."""
-        await self._upkeep.ready()
-        try:
-            return self._book.get(id)
-        except KeyError:
-            found = await self._store.find(id) if self._upkeep.key is not None else None
-            if found is None:
-                raise
-            return found
+            raise OpenRefused(reason, "pending_approvals", max(1.0, first - now))
 
     def _look_for(self, id: str) -> None:
         """Write down, if it is not so yet, whether the caller is there."""
         try:
-            approval = self._book.get(id)
+            approval = self._registry.get(id)
         except KeyError:
             return
         left = not self._present[id]
         if approval.caller_left != left and not approval.state.final:
-            self._upkeep.run(self._note_presence(id))
+            self._tasks.start(self._note_presence(id))
 
     async def _note_presence(self, id: str) -> None:
-        approval, left = self._book.get(id), not self._present[id]
+        approval, left = self._registry.get(id), not self._present[id]
         if approval.state not in (State.PENDING, State.APPROVED) or approval.caller_left == left:
             return
         try:
-            workflow = self._gate().config.approval.get(approval.asked.workflow)
+            workflow = self._engine().config.approval.get(approval.asked.workflow)
             if left and workflow is not None and workflow.on_disconnect is OnDisconnect.CANCEL:
-                await self._upkeep.end(
+                await self._registry.end(
                     id, Transition.CANCEL, Ending.DISCONNECTED, "its caller has left"
                 )
             else:
-                await self._book.note(id, caller_left=left)
-                self._audit.noted("caller left" if left else "caller back", self._book.get(id))
+                await self._registry.note(id, caller_left=left)
+                self._audit.noted("caller left" if left else "caller back", self._registry.get(id))
         except (StoreUnavailable, NoSuchTransition) as error:
             self._audit.record.log.event("the caller's leaving was not kept", reason=str(error))
 

@@ -10,19 +10,30 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thoughtgate_proxy.approvals.channels.page import tokens
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
+from thoughtgate_proxy.approvals.channels.channel import (
+    ChannelReport,
+    ChannelSettings,
+    ChannelType,
+    check_channels,
+)
 from thoughtgate_proxy.cli import approvals, explain
 from thoughtgate_proxy.core.config.mistakes import ConfigNotKnown, ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Adapter, Config
+from thoughtgate_proxy.core.config.values import Config
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 from thoughtgate_proxy.runtime.config_loader import Loaded, load, load_text
 
 DEFAULT_CONFIG = "/etc/thoughtgate/config.yaml"
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    channels: Mapping[str, ChannelType] = CHANNELS,
+) -> int:
     """The command's exit code: 0 good, 1 refused, 2 wrong usage (raised by argparse).
 
-    `explain` has more of them: `explain.EXIT`.
+    `explain` has more of them: `explain.EXIT`. `channels` are those that workflows may ask.
     """
     environ = os.environ if environ is None else environ
     parser = _parser()
@@ -34,11 +45,12 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     if options.command == "check":
-        return _check(options.file, None if options.apart else environ, online=options.online)
+        apart = None if options.apart else environ
+        return _check(options.file, apart, channels, online=options.online)
     if options.command == "explain":
-        return _explain(options, environ)
+        return _explain(options, environ, channels)
     if options.command == "schema":
-        return _schema()
+        return _schema(channels)
     if options.command == "approvals":
         return approvals.run(options)
     # Only now, as it brings the network's libraries, and `check` is to answer at once.
@@ -46,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | No
 
     config = options.config or environ.get("THOUGHTGATE_CONFIG") or DEFAULT_CONFIG
     _allow_connections()
-    return run(Path(config), options.identity, environ)
+    return run(Path(config), options.identity, environ, channels)
 
 
 def _allow_connections() -> None:
@@ -79,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--online",
         action="store_true",
-        help="ask Slack too, as the environment of `run` says: token, scopes, channels, approvers",
+        help="ask the channels too, as the environment of `run` says: of Slack the token, scopes, "
+        "channels, approvers",
     )
     how.add_argument(
         "--apart",
@@ -107,12 +120,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _load(file: str, environ: Mapping[str, str] | None) -> Loaded | None:
+def _load(file: str, environ: Mapping[str, str] | None, channels: WorkflowTypes) -> Loaded | None:
     """The configuration, or None after saying every mistake."""
     try:
         if file == "-":
-            return load_text(sys.stdin.buffer.read(), "<stdin>", Path(), environ)
-        return load(Path(file), environ)
+            return load_text(sys.stdin.buffer.read(), "<stdin>", Path(), environ, channels)
+        return load(Path(file), environ, channels)
     except ConfigRefused as refused:
         for mistake in refused.mistakes:
             print(mistake, file=sys.stderr)
@@ -121,58 +134,52 @@ def _load(file: str, environ: Mapping[str, str] | None) -> Loaded | None:
         return None
 
 
-def _check(file: str, environ: Mapping[str, str] | None, *, online: bool) -> int:
+def _check(
+    file: str,
+    environ: Mapping[str, str] | None,
+    channels: Mapping[str, ChannelType],
+    *,
+    online: bool,
+) -> int:
     try:
-        loaded = _load(file, environ)
+        loaded = _load(file, environ, channels)
     except ConfigNotKnown as partly:
         _warn(partly.warnings)
         return 0
     if loaded is None:
         return 1
     _warn(loaded.warnings)
-    mistakes = _approvers(file, loaded.config, environ)
+    reports: dict[str, ChannelReport] = {}
+    if environ is not None:
+        settings = ChannelSettings.of(environ, offline=True)
+        reports = check_channels(loaded.config, channels, settings)
+    _warn([Mistake(file, None, *each) for one in reports.values() for each in one.warnings])
     print(summary(loaded))
     if online and environ is not None:
-        mistakes += _ask_slack(file, loaded.config, environ)
+        _check_online(loaded.config, environ, channels, reports)
+    mistakes = [Mistake(file, None, *each) for one in reports.values() for each in one.mistakes]
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
     return 1 if mistakes else 0
 
 
-def _ask_slack(file: str, config: Config, environ: Mapping[str, str]) -> list[Mistake]:
-    """What is wrong there; prints what is well."""
-    flows = config.approval
-    asking = {name: flow for name, flow in flows.items() if flow.adapter is Adapter.SLACK}
-    if not asking:
-        print("slack:     no workflow asks there")
-        return []
-    # Only now, as they bring the network's libraries.
-    from thoughtgate_proxy.approvals.channels.slack.check import check  # noqa: PLC0415
-    from thoughtgate_proxy.approvals.channels.slack.client import Account  # noqa: PLC0415
-    from thoughtgate_proxy.runtime.settings import SettingsRefused, read_settings  # noqa: PLC0415
-
-    try:
-        settings = read_settings(environ)
-    except SettingsRefused as refused:
-        return [Mistake("environment", None, "", line) for line in refused.mistakes]
-    found = check(Account(settings.slack_token, settings.slack_api_url, environ), asking)
-    for note in found.notes:
-        print(f"slack:     {note}")
-    return [Mistake(file, None, place, line) for place, line in found.problems]
-
-
-def _approvers(file: str, config: Config, environ: Mapping[str, str] | None) -> list[Mistake]:
-    """What keeps the page's approvers from deciding, as far as it can be known here."""
-    if environ is None:
-        return []
-    path = tokens.place(environ)
-    wrong = tokens.mistakes(config.approval, path)
-    if wrong and "THOUGHTGATE_APPROVER_TOKENS" not in environ and not path.exists():
-        # Only the pod has the Secret.
-        return []
-    names = frozenset(approver.name for approver in tokens.read(path).approvers)
-    _warn([Mistake(file, None, *each) for each in tokens.without_token(config.approval, names)])
-    return [Mistake(file, None, *each) for each in wrong]
+def _check_online(
+    config: Config,
+    environ: Mapping[str, str],
+    channels: Mapping[str, ChannelType],
+    reports: dict[str, ChannelReport],
+) -> None:
+    """Ask where humans are asked, and print what is well; mistakes go to `reports`."""
+    for name, channel in channels.items():
+        if channel.check_online is None or (name in reports and reports[name].mistakes):
+            continue
+        notes = ["no workflow asks there"]
+        if name in reports:
+            settings = ChannelSettings.of(environ)
+            reports[name] = channel.check_online(config.workflows_of(name), settings)
+            notes = reports[name].notes
+        for note in notes:
+            print(f"{f'{name}:':<11}{note}")
 
 
 def _warn(warnings: Sequence[Mistake]) -> None:
@@ -180,8 +187,10 @@ def _warn(warnings: Sequence[Mistake]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _explain(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    loaded = _load(options.file, environ)
+def _explain(
+    options: argparse.Namespace, environ: Mapping[str, str], channels: WorkflowTypes
+) -> int:
+    loaded = _load(options.file, environ, channels)
     if loaded is None:
         return 1
     try:
@@ -192,11 +201,11 @@ def _explain(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return code
 
 
-def _schema() -> int:
+def _schema(channels: WorkflowTypes) -> int:
     # Only here: no other command needs it, and `run` pays for each import at every start.
     from thoughtgate_proxy.core.config.json_schema import json_schema  # noqa: PLC0415
 
-    print(json.dumps(json_schema(), indent=2))
+    print(json.dumps(json_schema(channels), indent=2))
     return 0
 
 
@@ -205,7 +214,7 @@ def summary(loaded: Loaded) -> str:
     config = loaded.config
     lines = [f"sources:   {_sources(config)}", f"rules:     {_rules(config)}"]
     lines.append(f"default:   {config.governance.defaults.action.value}")
-    workflows = (f"{name} ({flow.adapter.value})" for name, flow in config.approval.items())
+    workflows = (f"{name} ({flow.adapter})" for name, flow in config.approval.items())
     lines.append(f"workflows: {', '.join(workflows) or 'none'}")
     lines.append(f"policies:  {len(loaded.policies.policies) or 'none'}")
     lines.append(f"digest:    {loaded.digest}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from thoughtgate_proxy.core.config.values import Adapter, Kind
+from thoughtgate_proxy.core.config.values import Kind
 
 KEPT_SECONDS: Final = 3600.0
 """How long an approval that ended is kept, with its arguments and its result. Then it is gone."""
@@ -101,7 +101,7 @@ def after(state: State, step: Transition) -> State:
 
 
 class VoteValue(StrEnum):
-    """One approver's word."""
+    """One approver's verdict."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -109,9 +109,9 @@ class VoteValue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """An approver's word, from an adapter that knows who they are and that they may decide.
+    """An approver's vote, from a channel that knows who they are and that they may decide.
 
-    `approver` is the adapter's own stable id of the person (nobody counts twice), `name` is for
+    `approver` is the channel's own stable id of the person (nobody counts twice), `name` is for
     people, `at` is Unix time in seconds, `reason` is what the approver wrote, if anything.
     """
 
@@ -157,7 +157,7 @@ class Asked:
     """
 
     workflow: str
-    adapter: Adapter
+    adapter: str
     reason: str
     gate: str
     rule: int | None = None
@@ -177,7 +177,8 @@ class Approval:
 
     `expires` is when humans must have decided; `valid_until` when an approval that was given must
     have been used; `reason` says why it ended (a rejection's reason in the approver's words);
-    `announced` is the adapter's own note of where it told the humans, None until it has;
+    `message_ref` is the channel's own note of where it asked the humans, None until it has;
+    `notified` is the state of which they were told last;
     `result` is the server's JSON-RPC response as it came, kept for a while.
     """
 
@@ -194,8 +195,8 @@ class Approval:
     ended: float | None = None
     ending: Ending | None = None
     reason: str = ""
-    announced: str | None = None
-    told: State | None = None
+    message_ref: str | None = None
+    notified: State | None = None
     caller_left: bool = False
     delivered: bool = False
     result: bytes | None = None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
-from thoughtgate_proxy.approvals.dispatcher import DispatchOutcome
-from thoughtgate_proxy.approvals.service import Attendance, Closed
+from thoughtgate_proxy.approvals.dispatcher import Closed, DispatchOutcome
+from thoughtgate_proxy.approvals.service import Attendance
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply
@@ -218,7 +218,8 @@ class HeldStream:
     def _dispatch(self) -> "asyncio.Future[DispatchOutcome]":
         """Have the call sent, unless another request of it came first."""
         self._call = call = self._context.server_call(self._held, self._approval)
-        dispatch = self._context.approvals.dispatch(self._approval.id, self.credential, call.send)
+        dispatcher = self._context.approvals.dispatcher
+        dispatch = dispatcher.dispatch(self._approval.id, self.credential, call.send)
         sending = asyncio.ensure_future(dispatch)
         # Nobody may be left to take its error when the client has gone.
         sending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

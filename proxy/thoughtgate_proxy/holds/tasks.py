@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from thoughtgate_proxy.approvals.service import Closed, OtherCaller
+from thoughtgate_proxy.approvals.dispatcher import Closed, OtherCaller
 from thoughtgate_proxy.core.approval import KEPT_SECONDS, Approval, NoSuchTransition, State
 from thoughtgate_proxy.core.policy.permit import UngatedMessage
 from thoughtgate_proxy.core.protocol import message
@@ -133,7 +133,7 @@ class TaskService:
     async def _send(self, held: HeldRequest, approval: Approval) -> Approval:
         """Let a poll send the call; it does not wait long for the server."""
         call = self._context.server_call(held, approval)
-        dispatch = self._approvals.dispatch(approval.id, held.credential, call.send)
+        dispatch = self._approvals.dispatcher.dispatch(approval.id, held.credential, call.send)
         sending = asyncio.ensure_future(dispatch)
         try:
             await asyncio.wait({sending}, timeout=_SENDING_SECONDS)

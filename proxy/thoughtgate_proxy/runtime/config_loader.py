@@ -19,6 +19,7 @@ from thoughtgate_proxy.core.config.mistakes import (
 )
 from thoughtgate_proxy.core.config.reading import draft, finished
 from thoughtgate_proxy.core.config.values import Config
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 
 MAX_FILE_BYTES = 1 << 20
 MAX_CEDAR_BYTES = 4 << 20
@@ -45,9 +46,10 @@ class _FileUnreadable(Exception):
     """Why a file cannot be read: one line."""
 
 
-def load(path: Path, environ: Mapping[str, str] | None) -> Loaded:
+def load(path: Path, environ: Mapping[str, str] | None, channels: WorkflowTypes) -> Loaded:
     """Read and check everything. Raises ConfigRefused with all mistakes.
 
+    `channels` are those that workflows may ask.
     `environ` None: apart from the pod. Variables without a default and files outside of the
     configuration's folder are not known then; if nothing else is wrong ConfigNotKnown is raised.
 
@@ -58,7 +60,9 @@ def load(path: Path, environ: Mapping[str, str] | None) -> Loaded:
     for _ in range(_ATTEMPTS):
         before = _version(path)
         try:
-            loaded: Loaded | ConfigRefused | ConfigNotKnown = _load_once(path, before, environ)
+            loaded: Loaded | ConfigRefused | ConfigNotKnown = _load_once(
+                path, before, environ, channels
+            )
         except (ConfigRefused, ConfigNotKnown) as raised:
             loaded = raised
         if _version(path) == before:
@@ -68,9 +72,15 @@ def load(path: Path, environ: Mapping[str, str] | None) -> Loaded:
     return loaded
 
 
-def load_text(data: bytes, name: str, folder: Path, environ: Mapping[str, str] | None) -> Loaded:
+def load_text(
+    data: bytes,
+    name: str,
+    folder: Path,
+    environ: Mapping[str, str] | None,
+    channels: WorkflowTypes,
+) -> Loaded:
     """As `load`, with the file's bytes at hand; relative paths start at `folder`."""
-    return _load(data, name, folder, (folder,), environ)
+    return _load(data, name, folder, (folder,), environ, channels)
 
 
 def _version(path: Path) -> Path | None:
@@ -82,7 +92,12 @@ def _version(path: Path) -> Path | None:
         return None
 
 
-def _load_once(path: Path, version: Path | None, environ: Mapping[str, str] | None) -> Loaded:
+def _load_once(
+    path: Path,
+    version: Path | None,
+    environ: Mapping[str, str] | None,
+    channels: WorkflowTypes,
+) -> Loaded:
     # Where another volume is mounted inside this one, its files are not in the version's folder.
     folders = (version, path.parent) if version else (path.parent,)
     inside = version / path.name if version else path
@@ -90,7 +105,7 @@ def _load_once(path: Path, version: Path | None, environ: Mapping[str, str] | No
         data = _read(inside if os.path.lexists(inside) else path)
     except _FileUnreadable as mistake:
         raise ConfigRefused([Mistake(str(path), None, "", str(mistake))]) from mistake
-    return _load(data, str(path), path.parent, folders, environ)
+    return _load(data, str(path), path.parent, folders, environ, channels)
 
 
 def _load(
@@ -99,8 +114,9 @@ def _load(
     folder: Path,
     folders: tuple[Path, ...],
     environ: Mapping[str, str] | None,
+    channels: WorkflowTypes,
 ) -> Loaded:
-    reading = draft(data, name, environ)
+    reading = draft(data, name, environ, channels)
     digest = hashlib.sha256(data)
     texts: list[CedarText] = []
     read: set[str] = set()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.file_stamp import FileStamp
@@ -26,13 +27,14 @@ class ConfigWatcher:
         reload: Callable[[Loaded], None],
         log: Log,
         read_at: float,
+        channels: WorkflowTypes,
     ) -> None:
         """`reload` puts a good configuration in force; it may refuse with `ConfigRefused`.
 
         `read_at`: Unix time, in seconds, before the first of the files was read.
         """
         self._path, self._environ, self._reload, self._log = path, environ, reload, log
-        self._loaded = loaded
+        self._loaded, self._channels = loaded, channels
         stamps = self._now()
         newest = max(stamp.changed_ns if stamp else 0 for stamp in stamps.values()) / 1e9
         # What has changed since it was read, or just before by a coarse clock, is read again.
@@ -53,7 +55,7 @@ class ConfigWatcher:
             return
         self._stamps = stamps
         try:
-            loaded = config_loader.load(self._path, self._environ)
+            loaded = config_loader.load(self._path, self._environ, self._channels)
             if loaded.digest != self._loaded.digest:
                 self._reload(loaded)
         except ConfigRefused as refused:

@@ -2,16 +2,14 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from thoughtgate_proxy.core.config.scalars import UnreadableError, url
 from thoughtgate_proxy.runtime import forward_proxy
 from thoughtgate_proxy.telemetry.log import Level
 
 LOOPBACK = ("127.0.0.1", "::1")
 _STATE_DIR = Path("/var/lib/thoughtgate")
-_SLACK_API_URL = "https://slack.com/api/"
 
 
 class SettingsRefused(Exception):
@@ -36,9 +34,6 @@ class Settings:
     grace: float
     pod: str | None
     namespace: str | None
-    slack_api_url: str
-    slack_token: str = field(repr=False)
-    """The bot's, "" if there is none."""
 
     @property
     def loopback_only(self) -> bool:
@@ -72,12 +67,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         forward_proxy.named(environ)
     except forward_proxy.ProxyWrong as error:
         mistakes.append(str(error))
-    slack_api_url = environ.get("THOUGHTGATE_SLACK_API_URL", "").strip() or _SLACK_API_URL
-    try:
-        url(slack_api_url)
-    except UnreadableError as error:
-        found = ascii(slack_api_url[:100])[1:-1]
-        mistakes.append(f"THOUGHTGATE_SLACK_API_URL: `{found}`, allowed is {error}")
     settings = Settings(
         outbound_port=whole("THOUGHTGATE_OUTBOUND_PORT", 7467, 65535),
         inbound_port=whole("THOUGHTGATE_INBOUND_PORT", 7468, 65535),
@@ -89,8 +78,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         grace=float(whole("THOUGHTGATE_GRACE_SECONDS", 30, 86_400)),
         pod=environ.get("POD_NAME") or None,
         namespace=environ.get("POD_NAMESPACE") or None,
-        slack_api_url=slack_api_url,
-        slack_token=environ.get("THOUGHTGATE_SLACK_BOT_TOKEN", "").strip(),
     )
     if mistakes:
         raise SettingsRefused(mistakes)

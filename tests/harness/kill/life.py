@@ -1,4 +1,4 @@
-"""One life of a process with a desk: an agent's calls, humans who answer, and a death at will."""
+"""One life of a process with approvals: an agent's calls, humans who answer, a death at will."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from typing import Any
 import thoughtgate_proxy.approvals
 from tests.harness.approval_service import a_call, configured
 from tests.harness.policy import AGENT
-from thoughtgate_proxy.approvals.channels.channel import Docket
 from thoughtgate_proxy.approvals.clock import SystemClock
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.approvals.service import ApprovalService
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import (
@@ -27,7 +27,6 @@ from thoughtgate_proxy.core.approval import (
     Vote,
     VoteValue,
 )
-from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.core.policy.identity import from_words
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.telemetry.log import Log
@@ -90,7 +89,7 @@ class _World:
 class _Humans:
     """An adapter that looks for its own message before it posts one."""
 
-    docket: Docket
+    queue: ApprovalQueue
     world: _World
     done: set[tuple[str, str]] = field(default_factory=set)
 
@@ -99,13 +98,13 @@ class _Humans:
             await self.world.say("post", approval=approval.id, call=approval.call.name)
         return "posted"
 
-    async def tell(self, approval: Approval) -> None:
+    async def update(self, approval: Approval) -> None:
         pass
 
     async def run(self) -> None:
         while True:
-            for approval in self.docket.pending():
-                if approval.announced is not None and approval.state is State.PENDING:
+            for approval in self.queue.pending():
+                if approval.message_ref is not None and approval.state is State.PENDING:
                     await self._vote(approval)
             await asyncio.sleep(0.001)
 
@@ -115,28 +114,28 @@ class _Humans:
             if (approval.id, who) in self.done:
                 continue
             try:
-                await self.docket.vote(approval.id, Vote(who, who, says, 1.0))
+                await self.queue.vote(approval.id, Vote(who, who, says, 1.0))
             except NoSuchTransition:
                 return
             self.done.add((approval.id, who))
             await self.world.say("voted", approval=approval.id, approver=who)
 
 
-async def _agent(desk: ApprovalService, world: _World, name: str) -> None:
+async def _agent(service: ApprovalService, world: _World, name: str) -> None:
     """One call, from two requests at once, until there is an outcome to give to the agent."""
     call = a_call(name)
     workflow = configured(approval={"default": FLOW}).config.approval["default"]
-    asked = Asked("default", Adapter.PAGE, "a rule asks for it", "rules")
+    asked = Asked("default", "page", "a rule asks for it", "rules")
 
     async def send(permit: Permit) -> bytes:
         assert permit.body == call.body
         return json.dumps(await world.say("call", call=name)).encode()
 
     async def wait() -> Any:
-        approval = await desk.open(call, asked, workflow)
-        with desk.attending(approval.id) as attendance:
-            await desk.settled(approval.id, 30)
-            outcome = await desk.dispatch(approval.id, "", send)
+        approval = await service.open(call, asked, workflow)
+        with service.attending(approval.id) as attendance:
+            await service.settled(approval.id, 30)
+            outcome = await service.dispatcher.dispatch(approval.id, "", send)
             attendance.answered()
             return outcome
 
@@ -148,21 +147,21 @@ async def _agent(desk: ApprovalService, world: _World, name: str) -> None:
         assert all(json.loads(outcome.result)["result"] == {"did": name} for outcome in outcomes)
         assert sum(not outcome.shared for outcome in outcomes) <= 1
     await world.say("ended", call=name, state=state.value)
-    await desk.delivered(outcomes[0].approval.id)
+    await service.delivered(outcomes[0].approval.id)
 
 
 async def _live(folder: str, socket: str, calls: Sequence[str]) -> None:
     world, gate = _World(socket), configured(approval={"default": FLOW})
     null = os.open(os.devnull, os.O_WRONLY)
     record = Record(Log(lambda: 0.0, fd=null), Metrics(), from_words(AGENT, "agents", "pod"))
-    desk = ApprovalService(
-        Store(Path(folder)), lambda: gate, lambda _, docket: _Humans(docket, world), record,
+    service = ApprovalService(
+        Store(Path(folder)), lambda: gate, lambda _, queue: _Humans(queue, world), record,
         SystemClock(), os.urandom,
     )  # fmt: skip
-    await desk.start()
-    await asyncio.gather(*(_agent(desk, world, name) for name in calls))
-    desk.close()
-    await desk.finished()
+    await service.supervisor.start()
+    await asyncio.gather(*(_agent(service, world, name) for name in calls))
+    service.close()
+    await service.finished()
     os.close(null)
 
 

@@ -15,8 +15,8 @@ from thoughtgate_proxy.telemetry import exposition
 async def test_each_step_has_its_line(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval = await w.approved(a_call(user="ada"))
-        await w.desk.dispatch(approval.id, "", Carrier())
-        await within(lambda: w.page.told and w.page.told[-1].state is State.DONE, "the herald")
+        await w.dispatch(approval.id, "", Carrier())
+        await within(lambda: w.page.told and w.page.told[-1].state is State.DONE, "the notifier")
         lines = await w.audit()
         assert [line["step"] for line in lines] == [
             "opened", "announced", "vote", "approved", "sending", "done",

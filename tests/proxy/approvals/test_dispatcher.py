@@ -1,6 +1,7 @@
 """An approved call goes out once, whatever fails on the way."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,9 +17,8 @@ from tests.harness.wait import run, within
 from thoughtgate_proxy.approvals import dispatcher as dispatcher_module
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
-from thoughtgate_proxy.approvals.dispatcher import Dispatcher
+from thoughtgate_proxy.approvals.dispatcher import Closed, Dispatcher
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
-from thoughtgate_proxy.approvals.service import Closed
 from thoughtgate_proxy.approvals.store.schema import NAME
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import (
@@ -42,10 +42,10 @@ async def test_what_never_left_may_still_be_sent(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval = await w.approved()
         down = Carrier(fails=UpstreamError("no connection", sent=False))
-        outcome = await w.desk.dispatch(approval.id, "", down)
+        outcome = await w.dispatch(approval.id, "", down)
         assert (outcome.approval.state, outcome.not_sent) == (State.APPROVED, "no connection")
         assert outcome.approval.valid_until == approval.valid_until
-        assert (await w.desk.dispatch(approval.id, "", Carrier())).result == RESULT
+        assert (await w.dispatch(approval.id, "", Carrier())).result == RESULT
         states = [line["state"] for line in await w.audit() if line["step"] == "approved"]
         assert len(states) == 2
         assert b'outcome="approved"} 1.0' in exposition.text(w.metrics)
@@ -67,15 +67,15 @@ async def test_what_was_cut_off_is_unknown_and_never_sent_again(
     async with world(tmp_path) as w:
         approval = await w.approved()
         carrier = Carrier(fails=error)
-        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        outcome = await w.dispatch(approval.id, "", carrier)
         assert (outcome.approval.state, outcome.approval.ending) == (State.UNKNOWN, Ending.UNKNOWN)
         joined = await w.open()
         assert joined.id == approval.id, "its caller must hear of it before it asks anew"
-        await w.desk.dispatch(joined.id, "", carrier)
+        await w.dispatch(joined.id, "", carrier)
         await w.restart()
-        await w.desk.dispatch(joined.id, "", carrier)
+        await w.dispatch(joined.id, "", carrier)
         assert len(carrier.permits) == 1
-        await w.desk.delivered(joined.id)
+        await w.service.delivered(joined.id)
         assert (await w.open()).state is State.PENDING
 
 
@@ -84,9 +84,9 @@ async def test_nothing_pending_is_sent(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         opened = await w.open()
         with pytest.raises(NoSuchTransition):
-            await w.desk.dispatch(opened.id, "", Carrier())
+            await w.dispatch(opened.id, "", Carrier())
         with pytest.raises(KeyError):
-            await w.desk.dispatch("tg_nothing", "", Carrier())
+            await w.dispatch("tg_nothing", "", Carrier())
 
 
 @run
@@ -99,7 +99,7 @@ async def test_a_call_that_changed_on_disk_is_not_sent(tmp_path: Path) -> None:
         db.close()
         await w.start()
         carrier = Carrier()
-        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        outcome = await w.dispatch(approval.id, "", carrier)
         assert (outcome.approval.ending, carrier.permits) == (Ending.RULED_OUT, [])
         assert "not the call that was approved" in outcome.approval.reason
 
@@ -108,10 +108,8 @@ async def test_a_call_that_changed_on_disk_is_not_sent(tmp_path: Path) -> None:
 async def test_a_result_too_long_to_keep_is_given_to_its_carrier_alone(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval = await w.approved()
-        assert (
-            await w.desk.dispatch(approval.id, "", Carrier(result=None))
-        ).approval.state == "done"
-        again = await w.desk.dispatch(approval.id, "", Carrier())
+        assert (await w.dispatch(approval.id, "", Carrier(result=None))).approval.state == "done"
+        again = await w.dispatch(approval.id, "", Carrier())
         assert (again.approval.state, again.result, again.shared) == (State.DONE, None, True)
 
 
@@ -122,10 +120,10 @@ async def test_a_caller_who_leaves_does_not_stop_the_sending(tmp_path: Path) -> 
         carrier = Carrier(hold=asyncio.Event())
         assert carrier.hold is not None
         other = await w.open(a_call(n=2))
-        with w.desk.attending(approval.id), w.desk.attending(other.id):
-            leaving = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+        with w.service.attending(approval.id), w.service.attending(other.id):
+            leaving = asyncio.create_task(w.dispatch(approval.id, "", carrier))
             await within(lambda: carrier.permits, "the sending")
-            assert w.desk.attended == 1, "the one that still waits for a human"
+            assert w.service.attended == 1, "the one that still waits for a human"
             leaving.cancel()
         carrier.hold.set()
         done = await w.comes_to(approval.id, State.DONE)
@@ -138,13 +136,13 @@ async def test_the_end_of_the_process_waits_for_what_is_being_sent(tmp_path: Pat
         approval = await w.approved()
         carrier = Carrier(hold=asyncio.Event())
         assert carrier.hold is not None
-        sending = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+        sending = asyncio.create_task(w.dispatch(approval.id, "", carrier))
         await within(lambda: carrier.permits, "the sending")
-        w.desk.close()
-        ending = asyncio.create_task(w.desk.finished())
+        w.service.close()
+        ending = asyncio.create_task(w.service.finished())
         await asyncio.sleep(0.02)
         assert not ending.done()
-        joining = asyncio.create_task(w.desk.dispatch(approval.id, "", Carrier()))
+        joining = asyncio.create_task(w.dispatch(approval.id, "", Carrier()))
         await asyncio.sleep(0)
         carrier.hold.set()
         assert (await sending).result == (await joining).result == RESULT
@@ -157,9 +155,9 @@ async def test_the_end_of_the_process_waits_for_what_is_being_sent(tmp_path: Pat
 async def test_the_end_of_the_process_begins_no_sending(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval, carrier = await w.approved(), Carrier()
-        w.desk.close()
+        w.service.close()
         with pytest.raises(Closed):
-            await w.desk.dispatch(approval.id, "", carrier)
+            await w.dispatch(approval.id, "", carrier)
         assert carrier.permits == []
 
 
@@ -186,7 +184,7 @@ async def test_a_reload_between_the_check_and_the_sending_is_asked_too(
     gates = chain([configured()], repeat(later))
     async with dispatching(tmp_path, gate=lambda: next(gates)) as (dispatcher, store, approval):
         carrier = Carrier()
-        ended = (await dispatcher.dispatch(approval.id, carrier)).approval
+        ended = (await dispatcher.dispatch(approval.id, "", carrier)).approval
         on_disk = await store.find(approval.id)
         assert on_disk is not None
         assert on_disk.state is ended.state
@@ -229,10 +227,11 @@ async def dispatching(
         approval, audit = await w.approved(), AuditLog(w.record)
         store = Refusing(folder / "own")
         store.refused = refused
-        await store.open(b"k" * 32, w.clock.now())
-        book = ApprovalRegistry(store, w.clock, audit)
-        await book.add(approval)
-        yield Dispatcher(book, w.clock, audit, gate or (lambda: w.gate)), store, approval
+        registry = ApprovalRegistry(store, w.clock, audit, os.urandom)
+        await registry.ready()
+        await registry.add(approval)
+        dispatcher = Dispatcher(store, registry, w.clock, audit, gate or (lambda: w.gate))
+        yield dispatcher, store, approval
         await store.close()
 
 
@@ -242,7 +241,7 @@ async def test_nothing_is_sent_that_is_not_on_disk_as_being_sent(tmp_path: Path)
         dispatcher, _, approval,
     ):  # fmt: skip
         carrier = Carrier()
-        outcome = await dispatcher.dispatch(approval.id, carrier)
+        outcome = await dispatcher.dispatch(approval.id, "", carrier)
         assert (outcome.approval.state, outcome.not_sent) == (State.APPROVED, "the disk is full")
         assert carrier.permits == []
 
@@ -255,7 +254,7 @@ async def test_a_result_for_which_the_disk_has_no_room_is_given_and_not_kept(
     async with dispatching(tmp_path, lambda _, result: result is not None) as (
         dispatcher, store, approval,
     ):  # fmt: skip
-        assert (await dispatcher.dispatch(approval.id, Carrier())).result == RESULT
+        assert (await dispatcher.dispatch(approval.id, "", Carrier())).result == RESULT
         on_disk = await store.find(approval.id)
         assert on_disk is not None
         assert (on_disk.state, on_disk.result) == (State.DONE, None)
@@ -271,7 +270,7 @@ async def test_an_end_that_cannot_be_written_is_never_sent_again(
     async with dispatching(tmp_path, lambda one, _: one is step) as (
         dispatcher, store, approval,
     ):  # fmt: skip
-        ended = (await dispatcher.dispatch(approval.id, Carrier(fails=fails))).approval
+        ended = (await dispatcher.dispatch(approval.id, "", Carrier(fails=fails))).approval
         # The disk says that it is being sent, so after a restart it is unknown.
         assert ended.state is (State.UNKNOWN if step is Transition.NOT_SENT else State.DONE)
         on_disk = await store.find(approval.id)
@@ -284,7 +283,7 @@ async def test_a_rejection_that_is_written_first_wins_over_the_sending(tmp_path:
     async with world(tmp_path) as w:
         approval, carrier = await w.approved(), Carrier()
         saying = asyncio.create_task(w.page.say(approval.id, VoteValue.REJECT, "bob"))
-        sending = asyncio.create_task(w.desk.dispatch(approval.id, "", carrier))
+        sending = asyncio.create_task(w.dispatch(approval.id, "", carrier))
         assert (await saying).state is State.REJECTED
         assert (await sending).approval.state is State.REJECTED
         assert carrier.permits == []

@@ -10,7 +10,6 @@ from tests.harness.approval_service import RULES, WORKFLOW, Carrier, a_call, con
 from tests.harness.policy import SOURCE
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import Ending, NoSuchTransition, State, VoteValue
-from thoughtgate_proxy.core.config.values import Adapter
 
 TWO = {"adapter": "page", "approvers": ["ada", "bob"], "required": 2}
 ELSEWHERE = {"adapter": "slack", "channel": "#approvals"}
@@ -72,9 +71,9 @@ async def test_the_gates_are_asked_again_at_dispatch_and_their_denial_wins(
     config, ending, _ = CHANGES[change]
     async with world(tmp_path) as w:
         approval = await w.approved(DEEP)
-        w.gate = configured(**config)  # in force, and the desk has not heard of it yet
+        w.gate = configured(**config)  # in force, and the service has not heard of it yet
         carrier = Carrier()
-        outcome = await w.desk.dispatch(approval.id, "", carrier)
+        outcome = await w.dispatch(approval.id, "", carrier)
         assert (outcome.approval.ending, carrier.permits) == (ending, [])
 
 
@@ -97,7 +96,7 @@ async def test_what_a_new_configuration_lets_through_is_sent_all_the_same(tmp_pa
     async with world(tmp_path) as w:
         approval = await w.approved()
         w.reload(governance={"rules": []})
-        assert (await w.desk.dispatch(approval.id, "", Carrier())).approval.state is State.DONE
+        assert (await w.dispatch(approval.id, "", Carrier())).approval.state is State.DONE
 
 
 @run
@@ -129,19 +128,19 @@ async def test_a_limited_rule_does_not_count_an_approved_call_twice(tmp_path: Pa
     async with world(tmp_path, governance={**RULES, "rules": [rule]}) as w:
         approval = await w.approved()
         for _ in range(3):
-            w.desk.reloaded()
-        assert (await w.desk.dispatch(approval.id, "", Carrier())).approval.state is State.DONE
+            w.service.supervisor.reloaded()
+        assert (await w.dispatch(approval.id, "", Carrier())).approval.state is State.DONE
 
 
 @run
 async def test_a_workflow_that_appears_brings_its_adapter(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        assert set(w.humans) == {Adapter.PAGE}
+        assert set(w.humans) == {"page"}
         w.reload(approval={"default": ELSEWHERE})
-        assert set(w.humans) == {Adapter.PAGE, Adapter.SLACK}
+        assert set(w.humans) == {"page", "slack"}
         opened = await w.open()
-        await within(lambda: w.humans[Adapter.SLACK].asked, "the other humans")
-        assert w.page.docket.find(opened.id) is None, "each adapter knows its own"
+        await within(lambda: w.humans["slack"].asked, "the other humans")
+        assert w.page.queue.find(opened.id) is None, "each adapter knows its own"
         await asyncio.sleep(0)
         assert not w.page.asked
 
@@ -180,7 +179,7 @@ async def test_an_adapter_that_a_workflow_asks_no_more_decides_nothing(tmp_path:
     async with world(tmp_path) as w:
         opened = await w.open()
         await w.asked()
-        w.gate = configured(approval={"default": ELSEWHERE})  # the desk has not heard of it yet
+        w.gate = configured(approval={"default": ELSEWHERE})  # the service has not heard of it yet
         with pytest.raises(NoSuchTransition, match="is open here"):
             await w.page.say(opened.id, VoteValue.APPROVE)
         assert await w.state(opened.id) is State.PENDING

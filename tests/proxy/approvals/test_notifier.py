@@ -1,266 +1,83 @@
-"""What an adapter sees and may do: the tests' docket must not differ from the desk's own."""
+"""The humans are asked once and told of each change, whatever their channel does."""
 
-import tempfile
+import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.harness.dockets import APPROVE, FLOWS, REJECT, SIDES, Side, on_both
-from tests.harness.wait import run, within
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, StoreUnavailable
-from thoughtgate_proxy.core.approval import (
-    Approval,
-    Ending,
-    NoSuchTransition,
-    State,
-    Transition,
-    Vote,
-    VoteValue,
-)
+from tests.harness import approval_service
+from tests.harness.approval_service import Carrier, world
+from tests.harness.wait import run, soon, within
+from thoughtgate_proxy.approvals import notifier
+from thoughtgate_proxy.approvals.channels.channel import AskFailed
+from thoughtgate_proxy.core.approval import Ending, State, VoteValue
 
 
-def says(who: str, verdict: VoteValue = APPROVE, at: float = 1.0, reason: str = "") -> Vote:
-    return Vote(f"id-{who}", who, verdict, at, reason)
-
-
-@on_both
-async def test_a_second_approver_is_counted_after_the_first_was_enough(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    first = await docket.vote(opened.id, says("ada"))
-    assert (first.state, first.decided, first.valid_until) == (
-        State.APPROVED, side.clock.now(), side.clock.now() + 30,
-    )  # fmt: skip
-    side.clock.move(1)
-    second = await docket.vote(opened.id, says("bob"))
-    assert (second.state, second.approvers) == (State.APPROVED, ("ada", "bob"))
-    assert second.valid_until == first.valid_until, "it is valid no longer for that"
-
-
-@on_both
-async def test_the_same_word_of_the_same_approver_counts_once(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1, "two")
-    first = await docket.vote(opened.id, says("ada", at=1.0))
-    again = await docket.vote(opened.id, says("ada", at=2.0))
-    assert first == again
-    assert (again.state, [vote.at for vote in again.votes]) == (State.PENDING, [1.0])
-
-
-@on_both
-async def test_two_required_are_two_people(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1, "two")
-    assert opened.required == 2
-    assert (await docket.vote(opened.id, says("ada"))).state is State.PENDING
-    assert (await docket.vote(opened.id, says("bob"))).state is State.APPROVED
-
-
-@on_both
-async def test_a_workflow_that_requires_more_by_now_is_obeyed_and_less_is_not(side: Side) -> None:
-    docket = side.humans.docket
-    one, two = await side.open(1, "one"), await side.open(2, "two")
-    assert (await docket.vote(one.id, says("ada"))).state is State.PENDING
-    side.configure("one")
-    assert (await docket.vote(two.id, says("ada"))).state is State.PENDING
-
-
-@on_both
-async def test_an_approval_after_its_time_does_not_count(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    side.clock.time += 60  # and nobody has woken who would end it
-    with pytest.raises(NoSuchTransition, match=f"`{opened.id}` has timed out"):
-        await docket.vote(opened.id, says("ada"))
-    assert docket.find(opened.id) == opened
-
-
-@on_both
-async def test_a_rejection_wins_over_an_approval(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    await docket.vote(opened.id, says("ada"))
-    ended = await docket.vote(opened.id, says("bob", REJECT, reason="no"))
-    assert (ended.state, ended.ending, ended.reason, ended.ended) == (
-        State.REJECTED, Ending.REJECTED, "no", side.clock.now(),
-    )  # fmt: skip
-    assert [vote.name for vote in ended.votes] == ["ada", "bob"]
-    for late in (says("bob", REJECT), says("cyd")):
-        with pytest.raises(NoSuchTransition, match="cannot follow `rejected`; allowed: nothing"):
-            await docket.vote(opened.id, late)
-
-
-@on_both
-async def test_who_changes_their_mind_counts_as_they_said_last(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1, "two")
-    await docket.vote(opened.id, says("ada"))
-    ended = await docket.vote(opened.id, says("ada", REJECT))
-    assert [(vote.name, vote.verdict) for vote in ended.votes] == [("ada", REJECT)]
-
-
-@on_both
-async def test_what_is_being_sent_is_found_and_takes_no_other_word(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    given = await docket.vote(opened.id, says("ada"))
-    await side.step(opened.id, Transition.SEND)
-    assert not docket.pending()
-    sending = docket.find(opened.id)
-    assert sending is not None
-    assert sending.state is State.SENDING
-    assert (await docket.vote(opened.id, says("ada"))).votes == given.votes, "said before"
-    for verdict, words in ((REJECT, "`reject` cannot"), (APPROVE, "`approve` cannot")):
-        with pytest.raises(NoSuchTransition, match=f"{words} follow `sending`"):
-            await docket.vote(opened.id, says("bob", verdict))
-
-
-@on_both
-async def test_an_id_that_nobody_gave_is_not_there(side: Side) -> None:
-    docket = side.humans.docket
-    assert docket.find("tg_none") is None
-    with pytest.raises(NoSuchTransition, match="no approval `tg_none` is open here"):
-        await docket.vote("tg_none", says("ada"))
-    await docket.announced("tg_none", "nowhere")
-
-
-@pytest.mark.parametrize("flow", ["gone", "moved"])
-@pytest.mark.parametrize("which", list(SIDES))
 @run
-async def test_without_its_workflow_no_word_counts(tmp_path: Path, which: str, flow: str) -> None:
-    async with SIDES[which](tmp_path) as side:
-        docket, opened = side.humans.docket, await side.open(1)
-        workflow = docket.workflow(opened)
-        assert workflow is not None
-        assert workflow.valid_for == 30.0
-        side.configure(flow)
-        assert docket.workflow(opened) is None
-        assert docket.find(opened.id) == opened, "it is there all the same"
-        with pytest.raises(NoSuchTransition, match=f"no approval `{opened.id}` is open here"):
-            await docket.vote(opened.id, says("ada"))
+async def test_what_the_humans_cannot_be_told_is_not_left_pending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.page.cannot = AskFailed("Slack does not know the channel", "slack_channel")
+        opened = await w.open()
+        ended = await soon(w.service.settled(opened.id, 50), "the end")
+        assert (ended.ending, ended.reason) == (Ending.NOT_TOLD, "Slack does not know the channel")
+        assert not w.page.queue.pending()
+        await within(lambda: w.page.told, "a message that may stand there all the same to be told")
+        assert w.page.told[-1].ending is Ending.NOT_TOLD
+        await within(lambda: not w.service._notifier._following, "the notifier")
+        await w.restart()
+        assert not w.page.told, "they know"
 
 
-@on_both
-async def test_a_vote_that_cannot_be_written_does_not_count(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    await side.spoil(spoilt=True)
-    with pytest.raises(StoreUnavailable, match="the store of approvals: it cannot be written"):
-        await docket.vote(opened.id, says("ada"))
-    with pytest.raises(StoreUnavailable, match="the store of approvals: it cannot be written"):
-        await docket.announced(opened.id, "elsewhere")
-    assert docket.find(opened.id) == opened
-    await side.spoil(spoilt=False)
-    assert (await docket.vote(opened.id, says("ada"))).state is State.APPROVED
-
-
-@on_both
-async def test_the_note_of_where_the_humans_were_told_may_be_replaced(side: Side) -> None:
-    docket, opened = side.humans.docket, await side.open(1)
-    assert opened.announced == "message 1"
-    await docket.announced(opened.id, "message 2")
-    found = docket.find(opened.id)
-    assert found is not None
-    assert (found.announced, found.state) == ("message 2", State.PENDING)
-
-
-@on_both
-async def test_what_waits_is_listed_oldest_first_and_what_ended_newest_first(side: Side) -> None:
-    docket, opened = side.humans.docket, []
-    for number in range(4):
-        opened.append(await side.open(number))
-        side.clock.move(1)
-    for id in (opened[2].id, opened[0].id):
-        await docket.vote(id, says("ada", REJECT))
-        side.clock.move(1)
-    given = await docket.vote(opened[1].id, says("ada"))
-    assert [one.id for one in docket.pending()] == [given.id, opened[3].id]
-    assert [one.id for one in docket.recent()] == [opened[0].id, opened[2].id]
-
-
-@on_both
-async def test_the_humans_hear_of_each_word_and_each_state(side: Side) -> None:
-    opened, told = await side.open(1, "two"), side.humans.told
-    assert [one.id for one in side.humans.asked] == [opened.id]
-    await side.humans.docket.vote(opened.id, says("ada"))
-    await within(lambda: told and len(told[-1].votes) == 1, "the first word")
-    await side.humans.docket.vote(opened.id, says("bob"))
-    await within(lambda: told[-1].state is State.APPROVED, "the decision")
-    await side.step(opened.id, Transition.EXPIRE)
-    await within(lambda: told[-1].state is State.EXPIRED, "the end")
-
-
-@pytest.mark.parametrize("which", list(SIDES))
 @run
-async def test_who_cannot_be_asked_hears_of_the_end(tmp_path: Path, which: str) -> None:
-    async with SIDES[which](tmp_path) as side:
-        side.humans.cannot = AskFailed("nobody is there", "test")
-        try:
-            await side.open(1)
-        except AskFailed:
-            assert which == "the fake", "which raises what the herald writes down"
-        await within(lambda: side.humans.told, "the end")
-        ended = side.humans.told[-1]
+async def test_the_humans_hear_of_each_state(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        await within(lambda: w.page.told, "the first word")
+        await w.dispatch(approval.id, "", Carrier())
+        await within(lambda: w.page.told[-1].state is State.DONE, "the last word")
+        assert w.page.told[-1].message_ref == "message 1"
+        await within(lambda: not w.service._notifier._following, "the notifier")
+        await w.restart()
+        assert not w.page.told, "they know"
+        assert not w.page.asked
+
+
+@run
+async def test_a_channel_that_fails_at_asking_leaves_nothing_pending(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.page.cannot = RuntimeError("a mistake of ours")
+        opened = await w.open()
+        ended = await soon(w.service.settled(opened.id, 50), "the end")
         assert (ended.state, ended.ending) == (State.CANCELLED, Ending.NOT_TOLD)
-        assert ended.reason == "nobody is there"
-        assert not side.humans.docket.pending()
+        assert "mistake" not in ended.reason, "that is for the log"
 
 
-# What may happen: who says what to which of three, and what becomes of them and their file.
-ACTIONS = st.one_of(
-    st.tuples(
-        st.just("vote"), st.integers(0, 3), st.sampled_from(["ada", "bob"]),
-        st.sampled_from(list(VoteValue)),
-    ),
-    st.tuples(st.just("step"), st.integers(0, 2), st.sampled_from(list(Transition))),
-    st.tuples(st.just("note"), st.integers(0, 3)),
-    st.tuples(st.just("flow"), st.sampled_from(list(FLOWS))),
-    st.tuples(st.just("wait"), st.sampled_from([1, 29, 60])),
-    st.tuples(st.just("spoil"), st.booleans()),
-)  # fmt: skip
+@run
+async def test_a_restart_tells_the_humans_nothing_that_they_know(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = await w.approved()
+        await within(lambda: w.page.told, "the first word")
+        await within(lambda: w.page.queue.pending()[0].notified is State.APPROVED, "the note of it")
+        await w.restart()
+        await w.page.say(approval.id, VoteValue.REJECT, "bob")
+        await within(lambda: w.page.told, "the news")
+        assert [told.state for told in w.page.told] == [State.REJECTED]
 
 
-async def _seen(side: Side, actions: list[tuple[Any, ...]]) -> list[object]:
-    """What came of each action, and what the lists held after it; ids as numbers."""
-    opened = [(await side.open(n, "two" if n == 1 else "one")).id for n in range(3)]
-    ids, docket, seen = [*opened, "tg_none"], side.humans.docket, list[object]()
+@run
+async def test_a_channel_that_fails_at_looking_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[approval_service.Humans] = []
 
-    def facts(one: Approval) -> tuple[object, ...]:
-        return (
-            ids.index(one.id), one.state, one.votes, one.required, one.decided, one.valid_until,
-            one.ended, one.ending, one.reason, one.announced,
-        )  # fmt: skip
+    async def look(humans: approval_service.Humans) -> None:
+        looked.append(humans)
+        if len(looked) == 1:
+            raise RuntimeError("a mistake of ours")
+        await asyncio.Event().wait()
 
-    for action in actions:
-        try:
-            match action:
-                case "vote", int(which), str(who), VoteValue() as verdict:
-                    seen.append(facts(await docket.vote(ids[which], says(who, verdict))))
-                case "step", int(which), Transition() as step:
-                    await side.step(ids[which], step)
-                case "note", int(which):
-                    await docket.announced(ids[which], f"note {len(seen)}")
-                case "flow", str(flow):
-                    side.configure(flow)
-                case "wait", int(seconds):
-                    side.clock.time += seconds  # and nobody wakes
-                case "spoil", bool(spoilt):
-                    await side.spoil(spoilt=spoilt)
-        except (NoSuchTransition, StoreUnavailable) as error:
-            said = str(error)
-            for number, id in enumerate(ids):
-                said = said.replace(f"`{id}`", str(number))
-            seen.append((type(error), said))
-        seen.append([[facts(one) for one in ones] for ones in (docket.pending(), docket.recent())])
-    return seen
-
-
-@given(st.lists(ACTIONS, min_size=4, max_size=12))
-@settings(max_examples=40)
-def test_whatever_happens_both_say_the_same(actions: list[tuple[Any, ...]]) -> None:
-    @run
-    async def test() -> None:
-        with tempfile.TemporaryDirectory() as name:
-            seen = []
-            for begin in SIDES.values():
-                async with begin(Path(name)) as side:
-                    seen.append(await _seen(side, actions))
-        for fake, real in zip(*seen, strict=True):
-            assert fake == real
-
-    test()
+    monkeypatch.setattr(approval_service.Humans, "run", look)
+    monkeypatch.setattr(notifier, "_AGAIN_SECONDS", 0.0)
+    async with world(tmp_path) as w:
+        await within(lambda: len(looked) == 2, "another look")
+        assert looked == [w.page, w.page]

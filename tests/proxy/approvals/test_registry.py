@@ -1,5 +1,6 @@
 """What is kept in memory of approvals, what the same call joins, and for how long."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,14 +21,15 @@ AT = 1_000_000.0
 
 
 @asynccontextmanager
-async def a_book(
+async def a_registry(
     folder: Path, *approvals: Approval
 ) -> AsyncIterator[tuple[ApprovalRegistry, ManualClock]]:
-    """A book with `approvals`, at the time `AT`."""
+    """One with `approvals`, at the time `AT`."""
     async with world(folder, ManualClock(AT)) as w:
-        book = ApprovalRegistry(Store(folder), w.clock, AuditLog(w.record))
-        book.take(approvals)
-        yield book, w.clock
+        registry = ApprovalRegistry(Store(folder), w.clock, AuditLog(w.record), os.urandom)
+        for approval in approvals:
+            registry._put(approval)
+        yield registry, w.clock
 
 
 def ended(number: int, at: float, state: State = State.CANCELLED, size: int = 0) -> Approval:
@@ -38,18 +40,18 @@ def ended(number: int, at: float, state: State = State.CANCELLED, size: int = 0)
 @run
 async def test_of_what_ended_the_newest_fifty_are_kept_to_be_looked_at(tmp_path: Path) -> None:
     old = [ended(n, AT - 1000 + n) for n in range(51)]
-    async with a_book(tmp_path, *old) as (book, _):
-        book.trim()
-        assert [a.id for a in book.recent()] == [a.id for a in reversed(old[1:])]
-        assert {a.id for a in book.every()} == {a.id for a in old[1:]}
+    async with a_registry(tmp_path, *old) as (registry, _):
+        registry.trim()
+        assert [a.id for a in registry.recent()] == [a.id for a in reversed(old[1:])]
+        assert {a.id for a in registry.every()} == {a.id for a in old[1:]}
 
 
 @run
 async def test_of_what_ended_two_megabytes_are_kept_to_be_looked_at(tmp_path: Path) -> None:
     old = [ended(n, AT - 1000 + n, size=900_000) for n in range(3)]
-    async with a_book(tmp_path, *old) as (book, _):
-        book.trim()
-        assert [a.id for a in book.recent()] == ["tg_2", "tg_1"]
+    async with a_registry(tmp_path, *old) as (registry, _):
+        registry.trim()
+        assert [a.id for a in registry.recent()] == ["tg_2", "tg_1"]
 
 
 @pytest.mark.parametrize("state", [State.DONE, State.UNKNOWN])
@@ -58,26 +60,26 @@ async def test_what_its_caller_has_not_heard_is_kept_without_its_arguments(
     tmp_path: Path, state: State
 ) -> None:
     waiting, heard = (ended(n, AT - 1000, state, size=3_000_000) for n in (1, 2))
-    async with a_book(tmp_path, waiting, replace(heard, delivered=True)) as (book, clock):
-        book.trim()
-        (kept,) = book.every()
+    async with a_registry(tmp_path, waiting, replace(heard, delivered=True)) as (registry, clock):
+        registry.trim()
+        (kept,) = registry.every()
         assert (kept.id, kept.call.body) == (waiting.id, b"")
-        assert book.of_digest(waiting.call.digest) == kept
-        assert book.of_digest(heard.call.digest) is None
+        assert registry.of_digest(waiting.call.digest) == kept
+        assert registry.of_digest(heard.call.digest) is None
         clock.time = AT - 1000 + KEPT_SECONDS
-        book.trim()
-        assert book.every() == ()
+        registry.trim()
+        assert registry.every() == ()
 
 
 @run
 async def test_a_rejection_is_kept_for_as_long_as_it_is_remembered(tmp_path: Path) -> None:
     rejected = ended(1, AT, State.REJECTED, size=3_000_000)
-    async with a_book(tmp_path, rejected) as (book, clock):
+    async with a_registry(tmp_path, rejected) as (registry, clock):
         clock.time = AT + REJECTED_SECONDS - 1
-        book.trim()
-        assert book.of_digest(rejected.call.digest) is not None
+        registry.trim()
+        assert registry.of_digest(rejected.call.digest) is not None
         clock.time = AT + REJECTED_SECONDS
-        assert book.of_digest(rejected.call.digest) is None
+        assert registry.of_digest(rejected.call.digest) is None
 
 
 @pytest.mark.parametrize(
@@ -94,16 +96,19 @@ async def test_a_rejection_is_kept_for_as_long_as_it_is_remembered(tmp_path: Pat
 async def test_the_same_call_joins_what_is_in_time_and_nothing_later(
     tmp_path: Path, one: Approval, until: float
 ) -> None:
-    async with a_book(tmp_path, one) as (book, clock):
+    async with a_registry(tmp_path, one) as (registry, clock):
         clock.time = AT + until - 0.5
-        assert book.of_digest(one.call.digest) == one
+        assert registry.of_digest(one.call.digest) == one
         clock.time = AT + until
-        assert book.of_digest(one.call.digest) is None
+        assert registry.of_digest(one.call.digest) is None
 
 
 @run
 async def test_the_same_call_joins_the_newest_even_if_an_older_one_changes(tmp_path: Path) -> None:
     newer = replace(ended(1, AT), id="tg_new", state=State.PENDING, ended=None, expires=AT + 60)
     older = replace(ended(1, AT), opened=newer.opened - 1)
-    async with a_book(tmp_path, older, newer, replace(older, told=older.state)) as (book, _):
-        assert book.of_digest(newer.call.digest) == newer
+    async with a_registry(tmp_path, older, newer, replace(older, notified=older.state)) as (
+        registry,
+        _,
+    ):
+        assert registry.of_digest(newer.call.digest) == newer

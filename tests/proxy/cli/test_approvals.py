@@ -18,7 +18,7 @@ from tests.harness.page_server import ANNA, BEN, Served, served
 from tests.harness.proxy_process import COMMAND
 from tests.harness.wait import run
 from thoughtgate_proxy.core.approval import State, Transition
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 
 
 class Done:
@@ -60,7 +60,7 @@ async def test_what_waits_is_a_table(tmp_path: Path) -> None:
         assert (await shell(world, tmp_path, "list")).out == "nothing waits for a decision\n"
         item = await world.open(lasts=125)
         ended = await world.open("drop_table", required=2)
-        await world.docket.step(ended.id, Transition.EXPIRE)
+        await world.queue.step(ended.id, Transition.EXPIRE)
         table = (await shell(world, tmp_path, "list")).out.splitlines()
         everything = (await shell(world, tmp_path, "list", "--all")).out
     assert table[0].split() == ["ID", "STATE", "LEFT", "APPROVALS", "SOURCE", "NAME"]
@@ -85,13 +85,13 @@ async def test_ids_are_as_long_as_they_need_to_be(tmp_path: Path) -> None:
         assert (both.code, "begins 2 ids" in both.err) == (1, True)
         short = await shell(world, tmp_path, "approve", "tg_0")
         assert (short.code, "at least 6 characters" in short.err) == (1, True)
-        assert world.docket.votes == []
+        assert world.queue.votes == []
 
 
 @run
 async def test_one_request_is_shown_whole(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, redact_fields=("pin",))
+        world.queue.workflows["default"] = Workflow(adapter="page", redact_fields=("pin",))
         item = await world.open("pay", {"to": "x" * 5000, "pin": "4711"})
         done = await shell(world, tmp_path, "show", item.id[:12])
     assert done.code == 0
@@ -113,7 +113,7 @@ async def test_strangers_words_cannot_forge_the_terminal(tmp_path: Path) -> None
             {"a": "\x1b]0;title\x07", "b": "one\nstate:       approved"},
             description="harmless\nstate:       approved\x9b31m",
         )
-        (item,) = world.docket.pending()
+        (item,) = world.queue.pending()
         shown = await shell(world, tmp_path, "show", item.id)
         listed = await shell(world, tmp_path, "list")
         raw = await shell(world, tmp_path, "show", item.id, "--json")
@@ -199,17 +199,17 @@ async def test_a_request_is_approved_and_another_rejected(tmp_path: Path) -> Non
         assert (done.code, done.out) == (0, f"approved delete_user ({first.id})\n")
         done = await shell(world, tmp_path, "reject", second.id[:8], "--reason", "not today")
         assert (done.code, done.out) == (0, f"rejected drop_table ({second.id})\n")
-    get = world.docket.get
+    get = world.queue.get
     assert (get(first.id).state, get(second.id).state) == (State.APPROVED, State.REJECTED)
     assert get(second.id).reason == "not today"
-    assert [vote.approver for vote in world.docket.votes] == ["anna", "anna"]
+    assert [vote.approver for vote in world.queue.votes] == ["anna", "anna"]
 
 
 @run
 async def test_two_people_approve_together(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(
-            adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
+        world.queue.workflows["default"] = Workflow(
+            adapter="page", required=2, approvers=("anna", "ben")
         )
         item = await world.open(required=2)
         done = await shell(world, tmp_path, "approve", item.id)
@@ -233,7 +233,7 @@ async def test_what_is_refused_is_said_and_exits_1(tmp_path: Path) -> None:
             assert words in done.err, done.err
             assert len(done.err.splitlines()) == 1
             assert done.out == ""
-        await world.docket.step(item.id, Transition.EXPIRE)
+        await world.queue.step(item.id, Transition.EXPIRE)
         assert (await shell(world, tmp_path, "approve", item.id)).code == 1
 
 

@@ -24,7 +24,7 @@ def cancelled(id: Any = 1) -> bytes:
 
 async def left(gate: Room) -> None:
     """Wait until the humans see that the caller has left."""
-    await within(lambda: gate.page.docket.pending()[0].caller_left, "the mark")
+    await within(lambda: gate.page.queue.pending()[0].caller_left, "the mark")
 
 
 def test_a_cancelled_call_ends_without_an_answer_and_no_server_hears_of_it(
@@ -38,7 +38,7 @@ def test_a_cancelled_call_ends_without_an_answer_and_no_server_hears_of_it(
             await stream.ended()
             await left(gate)
             assert gate.server.received == []
-            assert gate.page.docket.pending()[0].state is State.PENDING
+            assert gate.page.queue.pending()[0].state is State.PENDING
 
     test()
 
@@ -95,7 +95,7 @@ def test_a_cancel_that_could_mean_two_calls_ends_neither(tmp_path: Path) -> None
             await gate.asked(2)
             await gate.send(cancelled(), LEGACY)
             assert len(gate.server.received) == 1
-            assert not any(a.caller_left for a in gate.page.docket.pending())
+            assert not any(a.caller_left for a in gate.page.queue.pending())
 
     test()
 

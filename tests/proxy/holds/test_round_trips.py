@@ -127,7 +127,7 @@ def test_a_leg_after_a_restart_finds_its_request(tmp_path: Path) -> None:
             state = await sent_round(gate, call())
             await gate.restart()
             async with held(gate.port, call(2, requestState=state), MODERN) as stream:
-                (pending,) = gate.page.docket.pending()
+                (pending,) = gate.page.queue.pending()
                 await gate.page.say(pending.id, VoteValue.APPROVE)
                 assert text_of(await stream.message()) == "did delete_user"
 

@@ -109,7 +109,7 @@ def test_nothing_is_lost_while_the_server_is_down(tmp_path: Path) -> None:
                 assert "The approval counts until" in text_of(message)
                 assert decision(message)["outcome"] == "hold"
                 await stream.ended()
-                (approved,) = gate.page.docket.pending()
+                (approved,) = gate.page.queue.pending()
                 assert not approved.delivered, "its result is still to come"
             gate.server._server = await asyncio.start_server(
                 gate.server._connected, "127.0.0.1", port
@@ -179,7 +179,7 @@ def test_a_restart_is_told_and_the_same_call_joins_its_request(tmp_path: Path) -
                 assert "joins it" in said
                 await stream.ended()
             async with held(gate.port, CALL, LEGACY) as stream:
-                (pending,) = gate.page.docket.pending()
+                (pending,) = gate.page.queue.pending()
                 await gate.page.say(pending.id, VoteValue.APPROVE)
                 assert text_of(await stream.message()) == "did delete_user"
             assert gate.page.asked == [], "nobody was asked twice"

@@ -30,7 +30,7 @@ def test_a_client_that_comes_back_finds_its_request(tmp_path: Path) -> None:
         async with room(tmp_path) as gate:
             async with held(gate.port, CALL, LEGACY):
                 await gate.asked()
-            await within(lambda: gate.page.docket.pending()[0].caller_left, "the mark")
+            await within(lambda: gate.page.queue.pending()[0].caller_left, "the mark")
             await gate.approve()
             assert gate.server.received == []
             async with held(gate.port, AGAIN, LEGACY, "X-Trace: second") as stream:

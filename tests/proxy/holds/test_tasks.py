@@ -155,7 +155,7 @@ def test_a_task_survives_a_restart(tmp_path: Path) -> None:
             task = (await client.call())["taskId"]
             await gate.asked()
             await gate.restart()
-            (pending,) = gate.page.docket.pending()
+            (pending,) = gate.page.queue.pending()
             await gate.page.say(pending.id, VoteValue.APPROVE)
             assert "result" in await client.comes_to(task, "completed")
 

@@ -7,14 +7,13 @@ import pytest
 
 from tests.harness.approval_service import a_call
 from thoughtgate_proxy.core.approval import Approval, Asked, Ending, State, Vote, VoteValue
-from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.mcp import approval_texts
 
 NOON = 1_800_014_400.0
 PENDING = Approval(
     "tg_1",
     a_call(),
-    Asked("default", Adapter.PAGE, "a rule asks for it", "rules"),
+    Asked("default", "page", "a rule asks for it", "rules"),
     NOON,
     NOON + 600,
 )

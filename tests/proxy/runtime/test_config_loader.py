@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import load
@@ -17,7 +18,7 @@ ANY = "permit(principal, action, resource);\n"
 
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigRefused) as refused:
-        load(path, {})
+        load(path, {}, CHANNELS)
     return str(refused.value).replace(str(path.parent), "DIR")
 
 
@@ -28,7 +29,7 @@ def written(folder: Path, cedar: str) -> Path:
 
 
 def ids(path: Path) -> list[str]:
-    return [policy.id for policy in load(path, {}).policies.policies]
+    return [policy.id for policy in load(path, {}, CHANNELS).policies.policies]
 
 
 def test_a_file_that_cannot_be_read_is_one_mistake(tmp_path: Path) -> None:
@@ -111,13 +112,13 @@ def test_the_digest_changes_with_every_byte_that_went_in(tmp_path: Path) -> None
         "action Forward appliesTo { principal: Agent, resource: Tool };\n"
     )
     path = written(tmp_path, "{policies: '*.cedar', schema: s.cedarschema}")
-    digests = [load(path, {}).digest, load(path, {}).digest]
+    digests = [load(path, {}, CHANNELS).digest, load(path, {}, CHANNELS).digest]
     assert digests[0] == digests[1]
     for file in (path, policy, schema):
         file.write_bytes(file.read_bytes() + b"\n")
-        digests.append(load(path, {}).digest)
+        digests.append(load(path, {}, CHANNELS).digest)
     policy.rename(tmp_path / "b.cedar")
-    digests.append(load(path, {}).digest)
+    digests.append(load(path, {}, CHANNELS).digest)
     assert len(set(digests)) == len(digests) - 1
 
 
@@ -163,7 +164,7 @@ def test_a_swap_while_reading_gives_the_new_version_whole(
         return data
 
     monkeypatch.setattr(config_loader, "_read", read)
-    loaded = load(tmp_path / "config.yaml", {})
+    loaded = load(tmp_path / "config.yaml", {}, CHANNELS)
     assert [policy.id for policy in loaded.policies.policies] == ["v2.cedar#0"]
 
 
@@ -186,4 +187,4 @@ def test_a_file_above_the_volume_is_found(tmp_path: Path) -> None:
 
 def test_a_relative_path_of_the_configuration_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CONFIGS)
-    assert load(Path("reference.yaml"), {}).config.sources[0].id == "upstream"
+    assert load(Path("reference.yaml"), {}, CHANNELS).config.sources[0].id == "upstream"

@@ -1,10 +1,12 @@
 """The kill switch must not die: whatever happens while reloading, the next version is looked at."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.runtime import config_loader
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
@@ -33,6 +35,11 @@ class Taking:
         self.taken.append(loaded)
 
 
+def watched(path: Path, loaded: Loaded, take: Callable[[Loaded], None], fd: int) -> ConfigWatcher:
+    """A watcher that reads again what it has not seen."""
+    return ConfigWatcher(path, {}, loaded, take, Log(lambda: 0.0, fd=fd), 0.0, CHANNELS)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     (tmp_path / "a.cedar").write_text(POLICY)
@@ -43,25 +50,25 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_change_between_the_first_reading_and_the_first_look_is_seen(path: Path) -> None:
     take = Taking()
-    loaded = config_loader.load(path, {})
+    loaded = config_loader.load(path, {}, CHANNELS)
     path.write_text(TEXT + "# changed\n")
     with (path.parent / "log").open("w") as log:
-        watching = ConfigWatcher(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
+        watching = watched(path, loaded, take, log.fileno())
         watching.look()
     assert len(take.taken) == 1
 
 
 def test_files_older_than_their_reading_are_not_read_again(path: Path) -> None:
     take = Taking()
-    loaded = config_loader.load(path, {})
+    loaded = config_loader.load(path, {}, CHANNELS)
     path.write_text(TEXT.replace("default: {adapter", "changed: {adapter"))
     with (path.parent / "log").open("w") as log:
         for place in (path, path.with_name("a.cedar"), path.parent):
             os.utime(place, (1_000_000_000, 1_000_000_000))
         writes = Log(lambda: 0.0, fd=log.fileno())
-        ConfigWatcher(path, {}, loaded, take, writes, 1_000_000_001.0).look()
+        ConfigWatcher(path, {}, loaded, take, writes, 1_000_000_001.0, CHANNELS).look()
         assert not take.taken
-        ConfigWatcher(path, {}, loaded, take, writes, 1_000_000_000.0).look()
+        ConfigWatcher(path, {}, loaded, take, writes, 1_000_000_000.0, CHANNELS).look()
     assert len(take.taken) == 1
 
 
@@ -73,10 +80,10 @@ def test_a_change_while_a_configuration_is_taken_is_seen(path: Path) -> None:
         if len(taken) == 1:
             path.write_text(TEXT + "# changed while the first change was taken\n")
 
-    loaded = config_loader.load(path, {})
+    loaded = config_loader.load(path, {}, CHANNELS)
     path.write_text(TEXT + "# changed\n")
     with (path.parent / "log").open("w") as log:
-        watching = ConfigWatcher(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
+        watching = watched(path, loaded, take, log.fileno())
         watching.look()
         watching.look()
     assert len(taken) == 2
@@ -85,9 +92,9 @@ def test_a_change_while_a_configuration_is_taken_is_seen(path: Path) -> None:
 @pytest.mark.parametrize("change", ["new file", "policy in place", "policy replaced"])
 def test_a_change_of_the_policies_is_seen(path: Path, change: str) -> None:
     take = Taking()
-    loaded = config_loader.load(path, {})
+    loaded = config_loader.load(path, {}, CHANNELS)
     with (path.parent / "log").open("w") as log:
-        watching = ConfigWatcher(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
+        watching = watched(path, loaded, take, log.fileno())
         watching.look()
         assert not take.taken
         if change == "new file":
@@ -105,10 +112,10 @@ def test_a_change_of_the_policies_is_seen(path: Path, change: str) -> None:
 
 def test_a_failure_of_ours_keeps_the_good_one_and_is_told(path: Path) -> None:
     take = Taking()
-    loaded = config_loader.load(path, {})
+    loaded = config_loader.load(path, {}, CHANNELS)
     log_path = path.parent / "log"
     with log_path.open("w") as log:
-        watching = ConfigWatcher(path, {}, loaded, take, Log(lambda: 0.0, fd=log.fileno()), 0.0)
+        watching = watched(path, loaded, take, log.fileno())
         take.failing = RuntimeError("a mistake of ours")
         path.write_text(TEXT + "# changed\n")
         watching.look()

@@ -27,7 +27,6 @@ def test_all_mistakes_are_told_at_once() -> None:
         "THOUGHTGATE_GRACE_SECONDS": "30s",
         "THOUGHTGATE_BIND": "localhost",
         "THOUGHTGATE_LOG_LEVEL": "loud",
-        "THOUGHTGATE_SLACK_API_URL": "slack.com",
         "HTTPS_PROXY": "socks5://proxy",
     }
     with pytest.raises(SettingsRefused) as refused:

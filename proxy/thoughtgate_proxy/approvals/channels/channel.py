@@ -1,14 +1,28 @@
-"""The seam between the desk, which keeps approvals, and the adapters, which ask humans.
+"""The seam between approvals and the channels that ask humans.
 
-An adapter knows its people: it says who voted only for those who may decide under the workflow in
-force. The desk counts, writes down, and says what became of it.
+A channel is one package that exports one `ChannelType`, and `catalog.CHANNELS` has its name. It
+knows its people: it says who voted only for those who may decide under the workflow in force. The
+approval service counts, keeps, and says what became of each request.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from thoughtgate_proxy.core.approval import Approval, Vote
-from thoughtgate_proxy.core.config.values import Workflow
+from thoughtgate_proxy.core.approval import Approval
+from thoughtgate_proxy.core.config.values import Config, Workflow
+from thoughtgate_proxy.core.config.workflows import WorkflowType
+
+if TYPE_CHECKING:  # what a check of the configuration must not load
+    import asyncio
+
+    from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
+    from thoughtgate_proxy.approvals.queue import ApprovalQueue
+    from thoughtgate_proxy.telemetry.log import Log
+    from thoughtgate_proxy.telemetry.metrics import Metrics
+
+_SECRETS = "/etc/thoughtgate-secrets"
 
 
 class AskFailed(Exception):
@@ -24,51 +38,89 @@ class StoreUnavailable(Exception):
     """What was asked for cannot be written or read; the message says why, in one line."""
 
 
-class Docket(Protocol):
-    """The desk as an adapter sees it."""
-
-    def workflow(self, approval: Approval) -> Workflow | None:
-        """The workflow now in force under the approval's name; None if there is none any more."""
-
-    def pending(self) -> Sequence[Approval]:
-        """What this adapter was asked and nobody has settled yet, oldest first.
-
-        An approval that was given and not yet used is here too: a rejection may still come.
-        """
-
-    def recent(self) -> Sequence[Approval]:
-        """What this adapter was asked and has ended lately, newest first."""
-
-    def find(self, id: str) -> Approval | None:
-        """One of the above."""
-
-    async def vote(self, id: str, vote: Vote) -> Approval:
-        """Count a vote, on disk before it returns.
-
-        The same word of the same approver counts once, however often it is said. Raises
-        `NoSuchStep` if it comes too late, and `StoreUnavailable`: then it does not count, and may
-        be tried again.
-        """
-
-    async def announced(self, id: str, where: str) -> None:
-        """Keep a new note of where the humans were told, as after a message was replaced.
-
-        Raises `StoreUnavailable`.
-        """
-
-
 class Channel(Protocol):
-    """One way of asking humans: Slack, the page."""
+    """One way of asking humans, at work in a process."""
 
     async def ask(self, approval: Approval) -> str:
-        """Tell the humans; gives the note to keep in `Approval.announced`. Raises `AskFailed`.
+        """Tell the humans; gives the note to keep as `Approval.message_ref`. Raises `AskFailed`.
 
         May be called again with the same approval after an unknown outcome (we were killed between
         telling and writing it down): the humans must not be asked twice.
         """
 
-    async def tell(self, approval: Approval) -> None:
+    async def update(self, approval: Approval) -> None:
         """Say what became of it, each time that its state changes. Does not raise."""
 
     async def run(self) -> None:
-        """Look for decisions, until cancelled."""
+        """Look for decisions, until cancelled; it is started again if it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Where a channel finds its settings: a folder with the Secret's files, and the environment.
+
+    `offline`: a check apart from the pod, which alone has the Secret; there a file that is missing
+    is no mistake.
+    """
+
+    secrets: Path
+    environ: Mapping[str, str] = field(repr=False)
+    offline: bool = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], *, offline: bool = False) -> "ChannelSettings":
+        """Those of a process with that environment."""
+        folder = Path(environ.get("THOUGHTGATE_SECRETS_DIR") or _SECRETS)
+        return cls(folder, environ, offline)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelContext:
+    """What the process gives to a channel.
+
+    `ready` is set when the process serves. `serve_page` serves the approvals page on the pod's port
+    7468 until cancelled, and raises `OSError`.
+    """
+
+    settings: ChannelSettings
+    log: "Log"
+    metrics: "Metrics"
+    ready: "asyncio.Event"
+    serve_page: "Callable[[PageChannel], Awaitable[None]]"
+
+
+@dataclass(slots=True)
+class ChannelReport:
+    """What a check found: `mistakes` keep approvals from working, `warnings` and `notes` do not.
+
+    The first two are places in the configuration, each with one line.
+    """
+
+    mistakes: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+ChannelCheck = Callable[[Mapping[str, Workflow], ChannelSettings], ChannelReport]
+"""Checks the settings against the workflows, by name, that ask this channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelType(WorkflowType):
+    """All that the product knows of a channel: its workflows, its settings, and how it is made."""
+
+    make: "Callable[[ApprovalQueue, ChannelContext], Channel]"
+    check: ChannelCheck = lambda _, __: ChannelReport()
+    """Checks without the network, at the start and at each reload until the channel is made."""
+    check_online: ChannelCheck | None = None
+    """Asks the channel's server, for `check --online`."""
+    serves_page: bool = False
+    """Whether it needs the pod's port 7468, which is then taken before the process is ready."""
+
+
+def check_channels(
+    config: Config, channels: Mapping[str, ChannelType], settings: ChannelSettings
+) -> dict[str, ChannelReport]:
+    """What each channel that a workflow asks says of its settings, without the network."""
+    asked = dict.fromkeys(workflow.adapter for workflow in config.approval.values())
+    return {name: channels[name].check(config.workflows_of(name), settings) for name in asked}

@@ -14,7 +14,7 @@ from typing import Final
 from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 
 NAME: Final = "approvals.sqlite3"
-VERSION: Final = 1
+VERSION: Final = 2
 _APPLICATION: Final = 0x54474130  # "TGA0"
 _PAGE = 4096
 MOST_BYTES: Final = 48 << 20
@@ -28,7 +28,7 @@ CREATE TABLE approval (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, call TEXT NOT NULL, asked TEXT NOT NULL,
     opened REAL NOT NULL, expires REAL NOT NULL, required INTEGER NOT NULL,
     decided REAL, valid_until REAL, ended REAL, ending TEXT, reason TEXT NOT NULL,
-    announced TEXT, told TEXT, caller_left INTEGER NOT NULL, delivered INTEGER NOT NULL
+    message_ref TEXT, notified TEXT, caller_left INTEGER NOT NULL, delivered INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 -- In tables of their own, as a change of a row writes all of it.
 CREATE TABLE body (id TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
@@ -134,6 +134,8 @@ def _set_up(connection: sqlite3.Connection, key: bytes, most: int) -> None:
             f"the file of approvals was written by a newer version of ThoughtGate (its schema is "
             f"{version}, this version knows {VERSION}): go back to that version, or move it away"
         )
+    if tables and version < VERSION:
+        raise _Damaged("it has an older schema")
     if not tables:
         for statement in _SCHEMA.split(";\n"):
             run(statement)

@@ -39,7 +39,7 @@ _RESERVE = 4 << 20
 _LONGEST_LIMIT_SECONDS = 86_400.0
 _PLAIN: Final = (
     "opened", "expires", "required", "decided", "valid_until", "ended", "ending", "reason",
-    "announced", "told", "caller_left", "delivered",
+    "message_ref", "notified", "caller_left", "delivered",
 )  # fmt: skip
 _COLUMNS: Final = ("id", "state", "call", "asked", *_PLAIN)
 _T = TypeVar("_T")
@@ -145,9 +145,9 @@ class Store:
             rows = run(f"{_SELECT} ORDER BY opened").fetchall()
             return StoreFile([self._approval(row) for row in rows], key, opened.moved)
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
-            said = f"the file of approvals holds what this version cannot read ({error})"
+            reason = f"the file of approvals holds what this version cannot read ({error})"
             self._close()
-            raise StoreUnavailable(said) from error
+            raise StoreUnavailable(reason) from error
         except BaseException:
             self._close()  # or nobody could open it again
             raise
@@ -267,7 +267,7 @@ class Store:
                 "call": replace(msgspec.convert(call, Call), body=body[0] if body else b""),
                 "asked": msgspec.json.decode(found["asked"], type=Asked),
                 "ending": None if found["ending"] is None else Ending(found["ending"]),
-                "told": None if found["told"] is None else State(found["told"]),
+                "notified": None if found["notified"] is None else State(found["notified"]),
                 "caller_left": bool(found["caller_left"]),
                 "delivered": bool(found["delivered"]),
                 "votes": tuple(

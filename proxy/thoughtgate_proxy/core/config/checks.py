@@ -4,6 +4,7 @@ Each function looks at one thing and skips what already has a mistake, where no 
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -19,25 +20,30 @@ from thoughtgate_proxy.core.config.values import (
     Rule,
     Source,
 )
-from thoughtgate_proxy.core.config.workflows import check_workflow
+from thoughtgate_proxy.core.config.when import check_when
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes, check_workflow
 
 _ASKING = {Action.APPROVE, Action.POLICY}
 _SECRET_WORDS = ("authorization", "cookie", "key", "token", "secret")
 
 
-def check(config: Config, environ: Mapping[str, str] | None, findings: Findings) -> None:
+def check(
+    config: Config, environ: Mapping[str, str] | None, types: WorkflowTypes, findings: Findings
+) -> None:
     """Note all mistakes and warnings about `config` as a whole."""
     _source_list(config, findings)
     for index, source in enumerate(config.sources):
         _expose(source.expose, ("sources", index, "expose"), findings)
+        _paths(source, ("sources", index), findings)
         _headers(source, ("sources", index, "headers"), environ, findings)
     _default_action(config, findings)
     for index, rule in enumerate(config.governance.rules):
         _rule_approval(rule, config, ("governance", "rules", index), findings)
+        check_when(rule, ("governance", "rules", index), findings)
     _rule_sources(config, findings)
     _rules_reached(config.governance.rules, findings)
     for name, workflow in config.approval.items():
-        check_workflow(workflow, ("approval", name), findings)
+        check_workflow(workflow, types, ("approval", name), findings)
     _cedar(config, findings)
     _posture(config, findings)
 
@@ -82,6 +88,16 @@ def _expose(expose: Expose, place: Place, findings: Findings) -> None:
     elif expose.mode is not ExposeMode.ALL and not given:
         findings.mistake(
             (*place, "tools"), f"missing; required: a list, for the mode `{expose.mode.value}`"
+        )
+
+
+def _paths(source: Source, place: Place, findings: Findings) -> None:
+    if findings.spoiled((*place, "url"), (*place, "paths")) or not source.paths:
+        return
+    url = urlsplit(source.url)
+    if url.path or url.query:
+        findings.mistake(
+            (*place, "paths"), "the `url` has a path, which is the one endpoint; allowed: without"
         )
 
 
@@ -220,7 +236,8 @@ def _rules_reached(rules: tuple[Rule, ...], findings: Findings) -> None:
                 findings.warning(place, message)
                 break
         else:
-            earlier.setdefault(rule.match, []).append(index)
+            if not rule.when and not findings.spoiled((*place, "when")):
+                earlier.setdefault(rule.match, []).append(index)
 
 
 def _cedar(config: Config, findings: Findings) -> None:

@@ -14,6 +14,8 @@ from thoughtgate_proxy.core.config import tree
 from thoughtgate_proxy.core.config.expand import NotExpandedError, NotKnownError, expand
 from thoughtgate_proxy.core.config.mistakes import Findings, Mark, Place, found, listed, nearest
 from thoughtgate_proxy.core.config.scalars import READERS, UnreadableError, written_duration
+from thoughtgate_proxy.core.config.values import Workflow
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 
 S = TypeVar("S", bound=msgspec.Struct)
 BAD: Final = object()
@@ -22,24 +24,40 @@ BAD: Final = object()
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False,
 }  # fmt: skip
+_SCALAR: Final = "a text, a number, `true` or `false`"
 _KINDS: Final = {
     "bool": "a boolean", "int": "a number", "float": "a number", "timestamp": "a date",
     "null": "nothing", "merge": "a merge key", "value": "a special sign", "binary": "binary",
 }  # fmt: skip
 
 
+_TEXTS: Final = {
+    "rate": "calls per time such as `20/m`", "url": "a URL", "glob": "a name or glob",
+    "channel": 'a channel such as `"#approvals"`', "number": "a number", "scalar": _SCALAR,
+}  # fmt: skip
+
+
 def convert(
-    node: tree.Node, struct: type[S], environ: Mapping[str, str] | None, findings: Findings
+    node: tree.Node,
+    struct: type[S],
+    environ: Mapping[str, str] | None,
+    types: WorkflowTypes,
+    findings: Findings,
 ) -> S:
     """`node` as `struct`; where `findings` got spoiled, BAD or a default stands."""
-    wanted = inspect.type_info(struct)
-    return cast("S", _Walk(environ, findings).struct(cast("inspect.StructType", wanted), node, ()))
+    return cast("S", _Walk(environ, types, findings).struct(struct_type(struct), node, ()))
+
+
+def struct_type(struct: type[msgspec.Struct]) -> inspect.StructType:
+    """What msgspec knows of a Struct."""
+    return cast("inspect.StructType", inspect.type_info(struct))
 
 
 class _Walk:
-    def __init__(self, environ: Mapping[str, str] | None, findings: Findings) -> None:
-        self._environ = environ
-        self._findings = findings
+    def __init__(
+        self, environ: Mapping[str, str] | None, types: WorkflowTypes, findings: Findings
+    ) -> None:
+        self._environ, self._types, self._findings = environ, types, findings
 
     def value(self, wanted: inspect.Type, node: tree.Node, place: Place) -> object:
         """The value of any node."""
@@ -53,6 +71,8 @@ class _Walk:
         if extra.get("one_or_many") and isinstance(node, tree.Scalar) and node.kind != "null":
             node = tree.Sequence((node,), node.mark)
         if isinstance(wanted, inspect.StructType) and "read" not in extra:
+            if wanted.cls is Workflow:
+                return self._workflow(node, place)
             return self.struct(wanted, node, place)
         if isinstance(wanted, inspect.VarTupleType):
             return self._sequence(wanted, node, place)
@@ -63,8 +83,41 @@ class _Walk:
             return self._bad(place, f"found {what}; allowed: {_allowed(wanted, extra)}", node.mark)
         return self._scalar(wanted, extra, node, place)
 
-    def struct(self, wanted: inspect.StructType, node: tree.Node, place: Place) -> msgspec.Struct:
-        """Always a Struct, so that what stands beside a mistake is judged too."""
+    def _workflow(self, node: tree.Node, place: Place) -> msgspec.Struct:
+        """A workflow, with the keys of the channel that it names."""
+        if not isinstance(node, tree.Mapping):
+            return self.struct(struct_type(Workflow), node, place)
+        entries, adapter, names = dict(node.entries), BAD, list(self._types)
+        if entry := entries.get("adapter"):
+            adapter = self._one_of(names, entry[1], (*place, "adapter"))
+        else:
+            self._findings.mistake((*place, "adapter"), f"missing; required: {listed(names)}")
+        kind = self._types.get(str(adapter))
+        others = frozenset[str]().union(*(each.own_keys for each in self._types.values()))
+        for key in sorted(entries.keys() & others - (kind.own_keys if kind else frozenset())):
+            mark = entries.pop(key)[1].mark
+            if kind:  # else it is not known whose keys these are
+                message = f"the adapter `{adapter}` has none; leave the key out"
+                self._findings.mistake((*place, key), message, mark)
+        wanted = struct_type(kind.keys if kind else Workflow)
+        return self.struct(wanted, tree.Mapping(entries, node.mark), place, adapter=adapter)
+
+    def _one_of(self, names: list[str], node: tree.Node, place: Place) -> object:
+        if not isinstance(node, tree.Scalar) or node.kind != "str":
+            self._wrong(node, place, listed(names))
+            return BAD
+        text = self._scalar(inspect.StrType(), {}, node, place)
+        if text is BAD or text in names:
+            return text
+        return self._not(node, place, listed(names) + nearest(str(text), names))
+
+    def struct(
+        self, wanted: inspect.StructType, node: tree.Node, place: Place, **given: object
+    ) -> msgspec.Struct:
+        """Always a Struct, so that what stands beside a mistake is judged too.
+
+        `given` are values that were read already.
+        """
         fields = {field.encode_name: field for field in wanted.fields}
         if isinstance(node, tree.Mapping):
             self._unknown_keys(node, fields, place)
@@ -72,13 +125,15 @@ class _Walk:
         else:
             self._wrong(node, place, f"a mapping with the keys {listed(fields)}")
             entries, complete = {}, False
-        values: dict[str, object] = {}
+        values = dict(given)
         for name, field in fields.items():
+            if name in given:
+                continue
             if name in entries:
                 values[name] = self.value(field.type, entries[name][1], (*place, name))
             elif field.required:
                 values[name] = self._missing(field, (*place, name), complete)
-        return wanted.cls(**values)
+        return wanted.cls(**{fields[name].name: value for name, value in values.items()})
 
     def _missing(self, field: inspect.Field, place: Place, complete: bool) -> object:
         if complete:
@@ -131,9 +186,12 @@ class _Walk:
             return self._boolean(node, place)
         if isinstance(wanted, inspect.IntType | inspect.LiteralType):
             return self._integer(wanted, node, place)
+        reader = extra.get("read")
+        if reader == "scalar" and node.kind != "str":
+            return self._no_text(node, place)
         # A bare number goes to the readers of durations and rates, which have a hint for it.
-        numeric = isinstance(wanted, inspect.FloatType) or extra.get("read") == "rate"
-        if node.kind != "str" and not (numeric and node.kind == "int"):
+        numeric = isinstance(wanted, inspect.FloatType) or reader in ("rate", "number")
+        if node.kind != "str" and not (numeric and node.kind in ("int", "float")):
             return self._not_text(wanted, extra, node, place)
         try:
             text = expand(node.text, self._environ)
@@ -154,6 +212,14 @@ class _Walk:
             inside = (wanted.ge or 0) <= value <= (wanted.le or value)
             return value if inside else self._not(node, place, _allowed(wanted, extra))
         return value
+
+    def _no_text(self, node: tree.Scalar, place: Place) -> object:
+        """A number or a boolean, in JSON's spelling: `yes` and `010` say too little."""
+        if node.kind == "bool" and node.text in ("true", "false"):
+            return node.text == "true"
+        if node.kind in ("int", "float"):
+            return self._read({"read": "number"}, node.text, node, place)
+        return self._not(node, place, f'{_SCALAR}; a text stands in quotes: `"{node.text}"`')
 
     def _boolean(self, node: tree.Scalar, place: Place) -> object:
         # All spellings of YAML 1.1: `freeze: on` must not be a mistake in an emergency.
@@ -265,9 +331,7 @@ def _allowed(wanted: inspect.Type, extra: Mapping[str, object]) -> str:
             return f"a mapping with the keys {listed(f.encode_name for f in wanted.fields)}"
         case inspect.DictType():
             return "a mapping"
-    return {"rate": "calls per time such as `20/m`", "url": "a URL", "glob": "a name or glob"}.get(
-        str(extra.get("read")), "a text"
-    )
+    return _TEXTS.get(str(extra.get("read")), "a text")
 
 
 def _range(what: str, least: str, most: object) -> str:

@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
+from thoughtgate_proxy.core.config.convert import struct_type
 from thoughtgate_proxy.core.config.scalars import READERS, ScalarReader, written_duration
-from thoughtgate_proxy.core.config.schema_clauses import CLAUSES
-from thoughtgate_proxy.core.config.values import Config
+from thoughtgate_proxy.core.config.schema_clauses import CLAUSES, workflow_clause
+from thoughtgate_proxy.core.config.values import Config, Workflow
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -37,10 +39,13 @@ _BOOLEAN: Final[Schema] = {
     ]
 }
 
+# What may stand there without being a text.
+_BARE: Final = {"number": ("number",), "scalar": ("number", "boolean")}
 
-def json_schema() -> Schema:
-    """The schema of `values.Config`, in plain dicts and lists."""
-    walk = _SchemaWalk()
+
+def json_schema(types: WorkflowTypes) -> Schema:
+    """The schema of `values.Config`, whose workflows may ask the channels `types`."""
+    walk = _SchemaWalk(types)
     whole = walk.struct(Config)
     return {
         "$schema": DIALECT,
@@ -53,14 +58,14 @@ def json_schema() -> Schema:
 class _SchemaWalk:
     """Definitions are made where they are first met, and referred to by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: WorkflowTypes) -> None:
+        self._types = types
         self.definitions: dict[str, Schema] = {
             "text": _TEXT, "with-variables": _WITH_VARIABLES, "boolean": _BOOLEAN,
         }  # fmt: skip
 
     def struct(self, cls: type[msgspec.Struct]) -> Schema:
-        # A struct's type has fields; msgspec's return type does not tell which it gives.
-        fields = inspect.type_info(cls).fields  # type: ignore[attr-defined]
+        fields = struct_type(cls).fields
         schema: Schema = {
             "type": "object",
             "description": _first_words(cls),
@@ -69,7 +74,22 @@ class _SchemaWalk:
         }
         if required := [field.encode_name for field in fields if field.required]:
             schema["required"] = required
+        if cls is Workflow:
+            schema["properties"] |= self._of_channels()
+            return schema | workflow_clause(self._types)
         return schema | CLAUSES.get(cls, {})
+
+    def _of_channels(self) -> Schema:
+        """The keys of a workflow that depend on which channels there are."""
+        allowed = _or_variables({"enum": list(self._types)})
+        words = {"description": "Where a workflow's humans decide.", **allowed}
+        found: dict[str, list[Schema]] = {}
+        for kind in self._types.values():
+            for field in struct_type(kind.keys).fields:
+                if field.encode_name in kind.own_keys:
+                    found.setdefault(field.encode_name, []).append(self._field(field))
+        own = {key: one[0] if len(one) == 1 else {"anyOf": one} for key, one in found.items()}
+        return {"adapter": self._define("Adapter", words), **own}
 
     def _field(self, field: inspect.Field) -> Schema:
         schema = self.value(field.type)
@@ -107,7 +127,10 @@ class _SchemaWalk:
         reader: ScalarReader = READERS[name]
         plain = {"not": {"pattern": _VARIABLES}}
         readable = {"type": "string", "pattern": f"^(?:{reader.pattern})$", **plain}
-        return self._define(name, {"description": reader.about, **_or_variables(readable)})
+        schema = _or_variables(readable)
+        for bare in _BARE.get(name, ()):
+            schema["anyOf"].append({"type": bare})
+        return self._define(name, {"description": reader.about, **schema})
 
     def _plain(self, wanted: inspect.Type) -> Schema:
         match wanted:

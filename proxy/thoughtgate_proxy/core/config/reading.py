@@ -19,6 +19,7 @@ from thoughtgate_proxy.core.config.mistakes import (
     Place,
 )
 from thoughtgate_proxy.core.config.values import CedarSettings, Config
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,18 @@ class Draft:
     schema_text: CedarText | None = None
 
 
-def draft(data: bytes, file: str, environ: Mapping[str, str] | None) -> Draft:
+def draft(data: bytes, file: str, environ: Mapping[str, str] | None, types: WorkflowTypes) -> Draft:
     """Read `data`, whose name in messages is `file`. Never raises.
 
-    `environ` is None where the configuration is judged apart from its pod.
+    `environ` is None where the configuration is judged apart from its pod; `types` are the
+    channels that workflows may ask.
     """
     findings = Findings(file)
     node = tree.parse(data, findings)
     if node is None or _is_manifest(node, findings):
         return Draft(findings)
-    config = convert(node, Config, environ, findings)
-    check(config, environ, findings)
+    config = convert(node, Config, environ, types, findings)
+    check(config, environ, types, findings)
     if findings.spoiled(("cedar",)):
         return Draft(findings, config)
     cedar = config.cedar

@@ -9,16 +9,14 @@ import msgspec
 
 from thoughtgate_proxy.core.config.values import (
     Action,
-    Adapter,
     CedarSettings,
     Config,
     Credential,
     Expose,
     ExposeMode,
     Rule,
-    Workflow,
 )
-from thoughtgate_proxy.core.config.workflows import PAGE_APPROVER, SLACK_APPROVER
+from thoughtgate_proxy.core.config.workflows import WorkflowTypes
 
 Clause = dict[str, Any]
 
@@ -58,7 +56,6 @@ def _approvers(pattern: str) -> Clause:
 
 _SOME_POLICIES = _either("policies", "inline")
 _TOOLS = ExposeMode.ALLOWLIST.value, ExposeMode.BLOCKLIST.value
-_SLACK, _PAGE = _is("adapter", Adapter.SLACK.value), _is("adapter", Adapter.PAGE.value)
 _OFF = {"properties": {"enabled": {"enum": [False, "no", "No", "NO", "off", "Off", "OFF"]}}}
 
 CLAUSES: Final[dict[type[msgspec.Struct], Clause]] = {
@@ -85,16 +82,23 @@ CLAUSES: Final[dict[type[msgspec.Struct], Clause]] = {
     Rule: {
         "allOf": [_if(_is("action", Action.FORWARD.value, Action.DENY.value), _none("approval"))]
     },
-    Workflow: {
-        "allOf": [
-            {"properties": {"approvers": {"minItems": 1, "uniqueItems": True}}},
-            _if(_SLACK, {**_given("channel"), **_approvers(SLACK_APPROVER)}),
-            _if(_PAGE, {**_none("channel", "mention"), **_approvers(PAGE_APPROVER)}),
-            _if(
-                {"properties": {"required": {"minimum": 2}}, **_given("required")},
-                _given("approvers"),
-            ),
-        ]
-    },
     CedarSettings: {"allOf": [_if(_given("schema"), _SOME_POLICIES)]},
 }
+
+
+def workflow_clause(types: WorkflowTypes) -> Clause:
+    """What a workflow's keys ask of each other: each adapter has keys and approvers of its own."""
+    every = frozenset[str]().union(*(kind.own_keys for kind in types.values()))
+    clauses = [
+        {"properties": {"approvers": {"minItems": 1, "uniqueItems": True}}},
+        _if(
+            {"properties": {"required": {"minimum": 2}}, **_given("required")}, _given("approvers")
+        ),
+    ]
+    for name, kind in types.items():
+        fields = msgspec.structs.fields(kind.keys)
+        required = [field.encode_name for field in fields if field.required]
+        others = sorted(every - kind.own_keys)
+        then = {**_given(*required), **_approvers(kind.approver)}
+        clauses.append(_if(_is("adapter", name), then | (_none(*others) if others else {})))
+    return {"allOf": clauses}

@@ -1,50 +1,74 @@
-"""Checks of one approval workflow: what its adapter needs, and who may decide."""
+"""What the configuration knows of a channel, and the checks of one workflow that asks there."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from thoughtgate_proxy.core.config.mistakes import Findings, Place, found
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
-
-_SLACK_GROUP = re.compile(r"S[A-Z0-9]{2,20}")
-SLACK_APPROVER = r"[UWS][A-Z0-9]{2,20}|[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+"
-PAGE_APPROVER = "[A-Za-z0-9._@+-]{1,64}"
+from thoughtgate_proxy.core.config.values import Workflow
 
 
-def check_workflow(workflow: Workflow, place: Place, findings: Findings) -> None:
+def _nothing(_: Workflow) -> Iterable[tuple[Place, str]]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowType:
+    """The half of a channel that a configuration needs: what its workflows may say.
+
+    `approver` is a regular expression of the names in `approvers`, `approver_form` says in words
+    what is wrong with another one. `group` is an expression of those names that stand for several
+    people. `anyone` ends the sentence "without `approvers` anyone ... may decide".
+    """
+
+    approver: str
+    approver_form: str
+    anyone: str
+    group: str | None = None
+    keys: type[Workflow] = Workflow
+    """The Struct of its workflows: `Workflow`, or a subclass with the channel's own keys."""
+    validate: Callable[[Workflow], Iterable[tuple[Place, str]]] = _nothing
+    """What else is wrong with a workflow: a place within it such as `("room",)`, and one line."""
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """The keys that other channels' workflows need not have."""
+        return frozenset(self.keys.__struct_fields__) - frozenset(Workflow.__struct_fields__)
+
+
+WorkflowTypes = Mapping[str, WorkflowType]
+"""All channels that a workflow may name as its `adapter`."""
+
+
+def check_workflow(
+    workflow: Workflow, types: WorkflowTypes, place: Place, findings: Findings
+) -> None:
     """Note what is wrong or unwise with one workflow."""
     if findings.spoiled(place):
         return
-    if not findings.spoiled((*place, "adapter")):
-        _adapter(workflow, place, findings)
+    kind = types.get(workflow.adapter)  # none where that is a mistake, too
+    # Only a workflow whose every key could be read is there to be judged.
+    if kind and not any(findings.spoiled((*place, key)) for key in kind.keys.__struct_fields__):
+        for within, message in kind.validate(workflow):
+            findings.mistake((*place, *within), message)
     if not findings.spoiled((*place, "approvers")):
-        _approvers(workflow, place, findings)
+        _check_approvers(workflow, kind, place, findings)
 
 
-def _adapter(workflow: Workflow, place: Place, findings: Findings) -> None:
-    if workflow.adapter is Adapter.SLACK:
-        if workflow.channel is None:
-            findings.mistake(
-                (*place, "channel"), 'missing; required: a channel such as `"#approvals"`'
-            )
-        return
-    for key in ("channel", "mention"):
-        if (*place, key) in findings.marks:
-            findings.mistake((*place, key), "the adapter `page` has none; leave the key out")
-
-
-def _approvers(workflow: Workflow, place: Place, findings: Findings) -> None:
+def _check_approvers(
+    workflow: Workflow, kind: WorkflowType | None, place: Place, findings: Findings
+) -> None:
     at = (*place, "approvers")
     if workflow.approvers is None:
-        if findings.spoiled((*place, "required"), (*place, "adapter")):
+        if findings.spoiled((*place, "required")):
             return
         if workflow.required > 1:
             findings.mistake(
                 (*place, "required"),
                 f"found `{workflow.required}`, which counts listed approvers; add `approvers`",
             )
-        else:
-            whom = "in the channel" if workflow.adapter is Adapter.SLACK else "with a token"
-            findings.warning(place, f"no `approvers`: anyone {whom} may decide")
+        elif kind:
+            findings.warning(place, f"no `approvers`: anyone {kind.anyone} may decide")
         return
     if not workflow.approvers:
         findings.mistake(at, "nobody could decide; add a name, or leave the key out")
@@ -55,32 +79,22 @@ def _approvers(workflow: Workflow, place: Place, findings: Findings) -> None:
         if findings.spoiled((*at, index)):
             listed_well = False
             continue
+        wrong = None
         # Case does not tell e-mail addresses apart, and nobody may count twice.
-        wrong = "stands there a second time" if name.casefold() in seen else _form(name, workflow)
+        if name.casefold() in seen:
+            wrong = "stands there a second time"
+        elif kind and not re.fullmatch(kind.approver, name):
+            wrong = kind.approver_form
         seen.add(name.casefold())
         if wrong:
             findings.mistake((*at, index), f"found {found(name)}, which {wrong}")
             listed_well = False
-    if not listed_well or findings.spoiled((*place, "required"), (*place, "adapter")):
+    if not kind or not listed_well or findings.spoiled((*place, "required")):
         return
-    groups = workflow.adapter is Adapter.SLACK and any(
-        _SLACK_GROUP.fullmatch(name) for name in workflow.approvers
-    )
+    groups = kind.group and any(re.fullmatch(kind.group, name) for name in workflow.approvers)
     if not groups and workflow.required > len(workflow.approvers):
         findings.mistake(
             (*place, "required"),
             f"found `{workflow.required}`, with {len(workflow.approvers)} in `approvers`; "
             "allowed: at most as many",
         )
-
-
-def _form(name: str, workflow: Workflow) -> str | None:
-    """What is wrong with an approver's name for the workflow's adapter."""
-    if workflow.adapter is Adapter.SLACK and not re.fullmatch(SLACK_APPROVER, name):
-        return (
-            "Slack does not know; allowed: a user id `U...`, a user group's id `S...`, or an "
-            "e-mail address"
-        )
-    if workflow.adapter is Adapter.PAGE and not re.fullmatch(PAGE_APPROVER, name):
-        return "is no name; allowed: 1 to 64 of the characters `A-Z a-z 0-9 . _ @ + -`"
-    return None

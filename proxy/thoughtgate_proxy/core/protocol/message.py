@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from thoughtgate_proxy.core.config.values import Kind
-from thoughtgate_proxy.core.protocol import json_size, strict_json
-from thoughtgate_proxy.core.protocol.confusables import KeysTooLong, KnownKeys, twins_within
+from thoughtgate_proxy.core.protocol import strict_json
+from thoughtgate_proxy.core.protocol.confusables import KnownKeys
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
+from thoughtgate_proxy.core.protocol.uri import is_plain
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -25,7 +26,6 @@ INTERNAL_ERROR = -32603
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 MAX_NAME = 1024
 MAX_URI = 8192
-MAX_VALUES = 10_000
 # Each is judged, and logged, on its own.
 MAX_TARGETS = 1000
 # A JavaScript server could not repeat a larger id (ECMA-262, Number.MAX_SAFE_INTEGER).
@@ -130,38 +130,45 @@ def read(
     *,
     max_batch: int,
     max_depth: int = strict_json.MAX_DEPTH,
-    max_values: int = MAX_VALUES,
+    max_values: int = strict_json.MAX_VALUES,
 ) -> Message | Batch:
     """Read the body of a POST. Raises `Malformed`."""
-    if json_size.exceeds(body, max_values):
-        said = f"the body has more than {max_values} keys and values"
-        raise Malformed(said, INVALID_REQUEST, limit="json_values")
     try:
-        value = strict_json.loads(body, max_depth)
+        value = strict_json.loads(body, max_depth, max_values)
+    except strict_json.TooMany as error:
+        raise Malformed(str(error), PARSE_ERROR, limit="json_values") from error
     except strict_json.TooDeep as error:
         raise Malformed(str(error), PARSE_ERROR, limit="json_depth") from error
     except strict_json.UnreadableJSON as error:
         raise Malformed(str(error), PARSE_ERROR) from error
-    try:
-        return _read(value, body, max_batch)
-    except KeysTooLong as error:
-        raise Malformed(str(error), limit="json_values") from error
-
-
-def _read(value: Any, body: bytes, max_batch: int) -> Message | Batch:
     if not isinstance(value, list):
-        return _message(value)
+        return _bounded([_message(value)])[0]
     if not value:
         raise Malformed("the batch is empty")
     if len(value) > max_batch:
         reason = f"the batch has {len(value)} messages, allowed are {max_batch}"
         raise Malformed(reason, limit="batch")
-    members = tuple(map(_message, value))
-    ids = [member.id for member in members if isinstance(member, Request)]
+    members = _bounded(list(map(_message, value)))
+    # As text: clients and servers hold `1` and `"1"` for one.
+    ids = [str(member.id) for member in members if isinstance(member, Request)]
     if len(set(ids)) != len(ids):
         raise Malformed("two requests of the batch have the same id")
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
     return Batch(tuple(zip(members, map(bytes, raws), strict=True)))
+
+
+def _bounded(messages: list[Message]) -> list[Message]:
+    """The messages, unless it would take long to find all forms of their URIs."""
+    length = sum(
+        len(target.name)
+        for one in messages
+        if isinstance(one, Request)
+        for target in one.targets
+        if target.kind is Kind.RESOURCE and not is_plain(target.name)
+    )
+    if length > MAX_URI:
+        raise Malformed(f"URIs with escapes have {length} characters together, allowed {MAX_URI}")
+    return messages
 
 
 def _message(value: Any) -> Message:
@@ -225,12 +232,8 @@ def _params(value: Any, id: Id | None) -> dict[str, Any]:
 
 def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
     arguments = params.get("arguments")
-    if arguments is not None:
-        if not isinstance(arguments, dict):
-            raise _invalid(f"`arguments` is {_type(arguments)}, allowed is an object", id)
-        if found := twins_within(arguments):
-            reason = f"the argument keys {_shown(found[0])} and {_shown(found[1])} look alike"
-            raise Malformed(reason, id=id)
+    if arguments is not None and not isinstance(arguments, dict):
+        raise _invalid(f"`arguments` is {_type(arguments)}, allowed is an object", id)
     kind = GATED[method]
     if kind is Kind.TOOL or kind is Kind.PROMPT:
         return (_target(kind, params, "name", id),)

@@ -32,11 +32,10 @@ from thoughtgate_proxy.core.approval import (
     Vote,
     VoteValue,
 )
-from thoughtgate_proxy.core.config.values import Adapter
 
 KEY = b"k" * 32
 ASKED = Asked(
-    "default", Adapter.SLACK, "it must", "rules", 3, "delete_*", ("p",), "c0", "Deletes.",
+    "default", "slack", "it must", "rules", 3, "delete_*", ("p",), "c0", "Deletes.",
     "agents", "pod", "c1", "00-1",
 )  # fmt: skip
 
@@ -61,7 +60,9 @@ async def test_what_was_written_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert (found.approvals, found.key, found.damaged) == ([], KEY, None)
     vote = Vote("U1", "Ada \u202e", VoteValue.APPROVE, 1001.5, "fine")
     await store.add(an_approval())
-    noted = await store.note(an_approval(), vote=vote, announced="C1:17.2", told=State.PENDING)
+    noted = await store.note(
+        an_approval(), vote=vote, message_ref="C1:17.2", notified=State.PENDING
+    )
     second = Vote("U2", "Bob", VoteValue.APPROVE, 1002.0)
     approved = await store.step(
         noted, Transition.APPROVE, vote=second, decided=2.0, valid_until=3.0
@@ -130,12 +131,26 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
     db.close()
     newer = Store(tmp_path)
-    with pytest.raises(StoreUnavailable, match=r"newer version .*its schema is 2, .*knows 1"):
+    with pytest.raises(StoreUnavailable, match=r"newer version .*its schema is 3, .*knows 2"):
         await newer.open(KEY, 0.0)
     with sqlite3.connect(tmp_path / NAME) as db:
         db.execute(f"PRAGMA user_version = {VERSION}")
     db.close()
     assert len((await newer.open(KEY, 1000.0)).approvals) == 1
+    await newer.close()
+
+
+@run
+async def test_a_file_of_an_older_version_is_moved_aside(tmp_path: Path) -> None:
+    store, _ = await opened(tmp_path)
+    await store.add(an_approval())
+    await store.close()
+    with sqlite3.connect(tmp_path / NAME) as db:
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+    db.close()
+    newer = Store(tmp_path)
+    found = await newer.open(KEY, 0.0)
+    assert (found.approvals, found.damaged) == ([], tmp_path / f"{NAME}.damaged")
     await newer.close()
 
 

@@ -6,6 +6,7 @@ import cedarpy
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.config.cedar import (
     CedarPolicies,
     CedarPolicy,
@@ -14,6 +15,7 @@ from thoughtgate_proxy.core.config.cedar import (
     load_policies,
 )
 from thoughtgate_proxy.core.config.cedar_text import MAX_NESTING, MAX_TOKENS, statements
+from thoughtgate_proxy.core.config.cedar_types import Guarded
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load, load_text
 
@@ -33,7 +35,9 @@ def mistakes(*texts: str, schema: str | None = None) -> list[str]:
 
 
 def test_the_reference_documents_policies_load_from_a_file_beside_the_configuration() -> None:
-    policies = load_text(ASKING + b"cedar: {policies: transfer.cedar}\n", "c", CONFIGS, {}).policies
+    policies = load_text(
+        ASKING + b"cedar: {policies: transfer.cedar}\n", "c", CONFIGS, {}, CHANNELS
+    ).policies
     assert [(policy.id, policy.line) for policy in policies.policies] == [
         ("transfer.cedar#0", 2),
         ("transfer.cedar#1", 11),
@@ -64,7 +68,9 @@ def test_the_reference_documents_policies_load_from_a_file_beside_the_configurat
 
 
 def test_files_come_in_the_order_of_their_names_and_the_inline_text_last() -> None:
-    policies = load(CONFIGS / "everything.yaml", {"TENANT": "", "FILES_KEY": "k"}).policies
+    policies = load(
+        CONFIGS / "everything.yaml", {"TENANT": "", "FILES_KEY": "k"}, CHANNELS
+    ).policies
     assert [policy.id for policy in policies.policies] == [
         "transfer.cedar#0",
         "transfer.cedar#1",
@@ -174,7 +180,7 @@ def test_every_broken_policy_of_every_file_is_reported() -> None:
 
 def test_a_set_that_is_not_as_it_was_cut_is_refused() -> None:
     """No text is known that does this; it would be evaluated under wrong names."""
-    cut = CedarPolicies((CedarPolicy("a", ANY + ANY, "f", 1),))
+    cut = CedarPolicies((CedarPolicy("a", ANY + ANY, "f", 1, Guarded(ANY + ANY)),))
     assert [str(mistake) for mistake in _whole(cut)] == ["f: not Cedar: the policies run together"]
 
 
@@ -198,7 +204,7 @@ def test_an_id_that_says_nothing_is_none() -> None:
         'permit(principal, action, resource) when { "a;b//" == "c\\";d" };',
         "permit(principal, action, resource) // ; \" '\n;",
         "// a comment ends at CR too\rpermit(principal, action, resource);",
-        'permit(principal, action, resource) when { resource.x like "*\\*;" };',
+        'permit(principal, action, resource) when { resource.tool_name like "*\\*;" };',
         '@note("when { ; }") permit(principal, action, resource) unless { {a: "}"} has a };',
     ],
 )
@@ -235,12 +241,12 @@ action Forward, Approve appliesTo { principal: Agent, resource: Tool };
 def test_policies_are_checked_against_the_schema_all_of_them() -> None:
     assert mistakes(ANY, schema=SCHEMA) == []
     found = mistakes(
-        f"{ANY}\n\nforbid(principal, action, resource) when {{ resource.nam == 1 }};",
+        f"{ANY}\n\nforbid(principal, action, resource) when {{ resource.source == 1 }};",
         "forbid(principal, action, resource) when { resource.tool_name == 1 };",
         schema=SCHEMA,
     )
     assert [line.split(": against")[0] for line in found] == ["0.cedar:3:1", "1.cedar:1:1"]
-    assert "attribute `nam`" in found[0]
+    assert "attribute `source`" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -269,13 +275,13 @@ def test_a_schema_may_be_json() -> None:
 def test_an_inline_policys_mistake_has_the_line_of_the_configuration(tmp_path: Path) -> None:
     text = ASKING + b"cedar:\n  inline: |\n\n    permit(principal,\n      action resource);\n"
     with pytest.raises(ConfigRefused) as refused:
-        load_text(text, "c", tmp_path, {})
+        load_text(text, "c", tmp_path, {}, CHANNELS)
     assert str(refused.value) == "c:8:14: not Cedar: unexpected token `resource`"
 
 
 def test_an_approval_by_cedar_without_a_workflow_is_a_warning() -> None:
     text = ASKING + b"cedar: {policies: transfer.cedar}\n"
-    warnings = load_text(text, "c", CONFIGS, {}).warnings
+    warnings = load_text(text, "c", CONFIGS, {}, CHANNELS).warnings
     assert [str(warning) for warning in warnings] == [
         "c:4:8: cedar: a call that a policy lets be approved is denied: no workflow"
     ]

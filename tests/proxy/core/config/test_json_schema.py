@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tests.proxy.core.config.test_mistakes import GOOD, RULES, corpus
 from tests.proxy.core.config.test_reading import CONFIGS
 from tests.proxy.core.config.test_reading_fuzz import EVERYTHING, TREES, outcome
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.cli.main import main
 from thoughtgate_proxy.core.config.json_schema import json_schema
 from thoughtgate_proxy.core.config.scalars import READERS, UnreadableError
 
-SCHEMA = json_schema()
+SCHEMA = json_schema(CHANNELS)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 EXAMPLES = Path(__file__).parents[4] / "examples"
 

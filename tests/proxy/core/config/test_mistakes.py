@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.proxy.core.config.test_reading import CONFIGS, MINIMAL, read
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
 
@@ -31,7 +32,9 @@ def corpus() -> list[tuple[str, str, str]]:
 
 def refusal(text: str) -> str:
     with pytest.raises(ConfigRefused) as refused:
-        load_text(text.encode(), "c", CONFIGS, {"BAD": "secret\nX: y", "A": "a", "EMPTY": ""})
+        load_text(
+            text.encode(), "c", CONFIGS, {"BAD": "secret\nX: y", "A": "a", "EMPTY": ""}, CHANNELS
+        )
     return str(refused.value)
 
 
@@ -95,7 +98,7 @@ def test_a_number_of_thousands_of_digits_is_only_too_large() -> None:
 
 def test_a_files_own_name_forges_no_line() -> None:
     with pytest.raises(ConfigRefused) as refused:
-        load_text(b"", "a\nb", CONFIGS, {})
+        load_text(b"", "a\nb", CONFIGS, {}, CHANNELS)
     assert str(refused.value).startswith("a\\nb: the file is empty")
 
 

@@ -1,9 +1,12 @@
 """What an accepted configuration says."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
+from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.core.config.expand import NotExpandedError, expand
 from thoughtgate_proxy.core.config.scalars import (
     READERS,
@@ -17,8 +20,8 @@ from thoughtgate_proxy.core.config.scalars import (
 )
 from thoughtgate_proxy.core.config.values import (
     Action,
-    Adapter,
     AuditArguments,
+    Condition,
     Config,
     Credential,
     DenyAs,
@@ -42,15 +45,15 @@ ANYONE = "no `approvers`: anyone in the channel may decide"
 
 def read(text: str | bytes, **environ: str) -> Loaded:
     data = text.encode() if isinstance(text, str) else text
-    return load_text(data, "config.yaml", CONFIGS, environ)
+    return load_text(data, "config.yaml", CONFIGS, environ, CHANNELS)
 
 
 def everything() -> Config:
-    return load(CONFIGS / "everything.yaml", {"TENANT": "t1", "FILES_KEY": "k"}).config
+    return load(CONFIGS / "everything.yaml", {"TENANT": "t1", "FILES_KEY": "k"}, CHANNELS).config
 
 
 def test_the_reference_documents_file_is_read_as_printed() -> None:
-    loaded = load(CONFIGS / "reference.yaml", {})
+    loaded = load(CONFIGS / "reference.yaml", {}, CHANNELS)
     config = loaded.config
     assert [(source.id, source.url) for source in config.enabled_sources] == [
         ("upstream", "http://mcp-server:3000")
@@ -62,8 +65,9 @@ def test_the_reference_documents_file_is_read_as_printed() -> None:
         ("admin_*", Action.DENY, None),
     ]
     workflow = config.approval["default"]
+    assert isinstance(workflow, SlackWorkflow)
     assert (workflow.adapter, workflow.channel, workflow.timeout) == (
-        Adapter.SLACK,
+        "slack",
         "#approvals",
         300.0,
     )
@@ -121,14 +125,25 @@ def test_every_key_of_the_rules_is_read() -> None:
         DenyAs.ERROR,
         True,
     )
-    transfer, local = governance.rules
+    transfer, pay, local = governance.rules
     assert (transfer.kind, transfer.source, transfer.approval) == (Kind.TOOL, "files", "money")
     assert transfer.limit == RateLimit(20, 60.0)
     assert (local.kind, local.description) == (Kind.RESOURCE, "no local files")
+    assert dict(pay.when) == {
+        "amount": Condition(
+            over=Decimal(1000), under=Decimal("1e6"), at_least=Decimal("0.5"), at_most=Decimal(2000)
+        ),
+        "card.kind": Condition(equals="credit"),
+        "currency": Condition(one_of=("EUR", "USD")),
+        "urgent": Condition(equals=True, present=True),
+        "account": Condition(matches="DE*"),
+        "comment": Condition(present=False),
+    }
 
 
 def test_every_key_of_a_workflow_is_read() -> None:
     money = everything().approval["money"]
+    assert isinstance(money, SlackWorkflow)
     assert (money.timeout, money.valid_for, money.hold) == (5400.0, 90.0, 25.0)
     assert money.approvers == ("U0123456", "S0123456", "anna@example.com")
     assert (money.required, money.mention, money.redact_fields) == (4, ("here",), ("card.number",))

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.core.config.test_reading import CONFIGS
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.core.config.cedar import CedarText, load_policies
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load_text
@@ -39,7 +40,7 @@ TREES = st.recursive(
 
 def outcome(data: bytes) -> list[str]:
     try:
-        load_text(data, "c", CONFIGS, {"A": "a", "FILES_KEY": "k", "TENANT": "t"})
+        load_text(data, "c", CONFIGS, {"A": "a", "FILES_KEY": "k", "TENANT": "t"}, CHANNELS)
     except ConfigRefused as refused:
         lines = [str(mistake) for mistake in refused.mistakes]
         assert lines, "refused without a reason"

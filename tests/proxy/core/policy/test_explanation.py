@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness.policy import AGENT, CONFIGS, body, read
 from tests.proxy.core.policy.test_engine_decisions import FILES
+from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.cli import explain
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy.cedar import PolicySet
@@ -35,7 +36,7 @@ def test_a_completion_is_for_a_prompt_or_a_resource() -> None:
 
 
 def test_a_batch_and_an_answer_are_not_explained() -> None:
-    loaded = load_text(REFERENCE.read_bytes(), "c", CONFIGS, {})
+    loaded = load_text(REFERENCE.read_bytes(), "c", CONFIGS, {}, CHANNELS)
     keeper = PolicyEngine(loaded.config, loaded.digest, None)
     explainer = Explainer(keeper, loaded.config.sources[0], loaded.policies, loaded.lines)
     for sent in (b"[%b]" % body("ping"), b'{"jsonrpc": "2.0", "id": 1, "result": {}}'):
@@ -60,7 +61,7 @@ def test_it_says_what_the_gate_decides(cases: dict[str, Any], case: dict[str, An
     data = (
         (CONFIGS / config).read_bytes() if isinstance(config, str) else json.dumps(config).encode()
     )
-    loaded = load_text(data, "c", CONFIGS, {})
+    loaded = load_text(data, "c", CONFIGS, {}, CHANNELS)
     who = from_words(case.get("identity", cases.get("identity", AGENT)), "agents", "my-agent-7d4f")
     policies = PolicySet(loaded.policies, who) if loaded.policies.policies else None
     keeper = PolicyEngine(loaded.config, loaded.digest, policies)
@@ -82,3 +83,29 @@ def test_it_says_what_the_gate_decides(cases: dict[str, Any], case: dict[str, An
     words = {step.gate: step.verdict for step in explained.steps}
     gate = decided.gate.value
     assert words[gate] == {"forward": "passed", "hold": "asks", "deny": "refused"}[decided.outcome]
+
+
+def test_each_condition_on_the_way_is_told() -> None:
+    rules = [
+        {"match": "pay", "action": "forward", "when": {"urgent": {"equals": True}}},
+        {"match": "pay", "action": "deny", "when": {"to": {"equals": "DE"}}},
+        {"match": "p*", "action": "approve", "when": {"amount": {"over": 5}}},
+    ]
+    file = {
+        "schema": 1,
+        "sources": [{"id": "a", "url": "http://a"}],
+        "governance": {"defaults": {"action": "forward"}, "rules": rules},
+        "approval": {"default": {"adapter": "page"}},
+    }
+    loaded = load_text(json.dumps(file, indent=1).encode(), "c", CONFIGS, {}, CHANNELS)
+    keeper = PolicyEngine(loaded.config, loaded.digest, None)
+    explainer = Explainer(keeper, loaded.config.sources[0], loaded.policies, loaded.lines)
+    sent = body("tools/call", {"name": "pay", "arguments": {"urgent": 1, "to": "FR", "amount": 9}})
+    told = [(step.gate, step.verdict.value, step.text) for step in explainer.explain(sent).steps]
+    first, second, third = (f"`governance.rules[{n}]`" for n in range(3))
+    assert told[1:5] == [
+        ("when", "undecided", f"{first}, `pay`: `urgent` is a number, expected a boolean"),
+        ("when", "does not", f"{second}, `pay`: `to` is not what it must equal"),
+        ("when", "holds", f"{third}, `p*`"),
+        ("rules", "asks", f"{third} of 3, `p*`: approve"),
+    ]

@@ -13,7 +13,7 @@ import pytest
 from tests.harness.approval_service import WORKFLOW, a_call, configured
 from tests.harness.policy import call, gate, request
 from thoughtgate_proxy.core.approval import Approval, Asked, Call, State, Vote, VoteValue
-from thoughtgate_proxy.core.config.values import Adapter, Source
+from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.policy import call_digest
 from thoughtgate_proxy.core.policy.decision import Decision, Gate, Outcome
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[4]
 
 def approval_of(state: State, **fields: object) -> Approval:
     votes = (Vote("a", "A", VoteValue.APPROVE, 0.0),)
-    asked = Asked("default", Adapter.PAGE, "it must", "rules")
+    asked = Asked("default", "page", "it must", "rules")
     one = Approval("tg_1", a_call(), asked, 0.0, 9.0, 1, state, votes)
     return replace(one, **fields)  # type: ignore[arg-type]  # a test's fields
 

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from tests.harness import browser
 from tests.harness.page_server import ANNA, BEN, Served, served
 from thoughtgate_proxy.core.approval import Transition
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 
 IMAGES = Path(__file__).parents[4] / "docs" / "images"
 TRANSFER: dict[str, Any] = {
@@ -28,8 +28,8 @@ FONTS = "document.documentElement.style.setProperty('--sans', 'Inter')"
 
 async def fill(world: Served) -> None:
     """Some requests, as a day brings them."""
-    world.docket.workflows["payments"] = Workflow(
-        adapter=Adapter.PAGE, approvers=("anna", "ben"), required=2, redact_fields=("card.number",)
+    world.queue.workflows["payments"] = Workflow(
+        adapter="page", approvers=("anna", "ben"), required=2, redact_fields=("card.number",)
     )
     why = "rule 2 (`transfer_*`) asks for approval"
     await world.open(lasts=47, reason="rule 0 (`delete_*`) asks for approval")
@@ -41,12 +41,12 @@ async def fill(world: Served) -> None:
     done = await world.open("delete_file", {"path": "/srv/reports/2026-10.csv"})
     await world.vote(done.id)
     for step in (Transition.SEND, Transition.FINISH):
-        await world.docket.step(done.id, step)
+        await world.queue.step(done.id, step)
     refused = await world.open("delete_user", {"user_id": "root"})
     body = {"verdict": "reject", "digest": refused.call.digest, "reason": "root must stay"}
     await world.ask("POST", f"/api/v1/approvals/{refused.id}/votes", body)
     late = await world.open("delete_branch", {"branch": "main"})
-    await world.docket.step(late.id, Transition.EXPIRE)
+    await world.queue.step(late.id, Transition.EXPIRE)
     await world.vote(asked.id, token=BEN)
 
 

@@ -9,8 +9,9 @@ import pytest
 from tests.harness.page_server import ANNA, BEN, WHOSE, served
 from tests.harness.wait import run, soon
 from thoughtgate_proxy.approvals.channels.channel import AskFailed
+from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.core.approval import Transition
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 
 LIST = "/api/v1/approvals"
 
@@ -25,7 +26,7 @@ async def test_what_waits_is_listed_oldest_first_and_what_ended_newest_first(
         for _ in range(2):
             ended = await world.open("delete_branch")
             world.clock.move(1)
-            await world.docket.step(ended.id, Transition.CANCEL)
+            await world.queue.step(ended.id, Transition.CANCEL)
         answer = (await world.ask("GET", LIST)).json
     assert [item["id"] for item in answer["pending"]] == [first.id, second.id]
     assert [item["ended"] for item in answer["recent"]] == [1002.0, 1001.0]
@@ -43,9 +44,7 @@ async def test_what_waits_is_listed_oldest_first_and_what_ended_newest_first(
 @run
 async def test_the_exact_call_is_shown_with_who_asks_and_why(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(
-            adapter=Adapter.PAGE, redact_fields=("card.number",)
-        )
+        world.queue.workflows["default"] = Workflow(adapter="page", redact_fields=("card.number",))
         body = b'{"n":1.00,"big":9007199254740993,"card":{"number":"4111"},"x":"\xe2\x80\xae"}'
         opened = await world.open("pay", body, policies=("only-small",))
         shown = (await world.ask("GET", f"{LIST}/{opened.id}")).json
@@ -76,7 +75,7 @@ async def test_texts_of_strangers_are_shown_with_nothing_invisible_in_them(tmp_p
 async def test_what_is_redacted_stays_so_when_its_workflow_is_gone(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         opened = await world.open("pay", {"card": "4111"})
-        del world.docket.workflows["default"]
+        del world.queue.workflows["default"]
         shown = (await world.ask("GET", f"{LIST}/{opened.id}")).json
         listed = (await world.ask("GET", LIST)).text
     assert "4111" not in json.dumps(shown)
@@ -92,7 +91,7 @@ async def test_a_vote_is_counted_with_who_gave_it(tmp_path: Path) -> None:
         assert answer.status == 200
         assert answer.json["state"] == "approved"
         assert answer.json["may"] == ["reject"]
-        (vote,) = world.docket.votes
+        (vote,) = world.queue.votes
         assert (vote.approver, vote.name, vote.verdict) == ("anna", "anna", "approve")
 
 
@@ -103,7 +102,7 @@ async def test_a_rejection_carries_its_reason(tmp_path: Path) -> None:
         body = {"verdict": "reject", "digest": opened.call.digest, "reason": " not that one\n"}
         answer = await world.ask("POST", f"{LIST}/{opened.id}/votes", body)
     assert answer.json["state"] == "rejected"
-    assert world.docket.get(opened.id).reason == "not that one"
+    assert world.queue.get(opened.id).reason == "not that one"
 
 
 @run
@@ -120,14 +119,14 @@ async def test_a_vote_on_another_call_than_was_seen_does_not_count(tmp_path: Pat
         opened = await world.open()
         answer = await world.vote(opened.id, digest="0" * 64)
     assert (answer.status, answer.json["error"]["code"]) == (409, "other_call")
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @run
 async def test_two_required_approvals_need_two_people(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(
-            adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
+        world.queue.workflows["default"] = Workflow(
+            adapter="page", required=2, approvers=("anna", "ben")
         )
         opened = await world.open(required=2)
         for _ in range(2):
@@ -135,7 +134,7 @@ async def test_two_required_approvals_need_two_people(tmp_path: Path) -> None:
             assert (answer.status, answer.json["state"]) == (200, "pending")
             assert answer.json["missing"] == 1
             assert answer.json["may"] == ["reject"]
-        assert len(world.docket.votes) == 1
+        assert len(world.queue.votes) == 1
         answer = await world.vote(opened.id, token=BEN)
     assert answer.json["state"] == "approved"
     assert [vote["name"] for vote in answer.json["votes"]] == ["anna", "ben"]
@@ -144,36 +143,36 @@ async def test_two_required_approvals_need_two_people(tmp_path: Path) -> None:
 @run
 async def test_only_the_listed_approvers_may_decide_and_others_may_look(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, approvers=("ben",))
+        world.queue.workflows["default"] = Workflow(adapter="page", approvers=("ben",))
         opened = await world.open()
         answer = await world.vote(opened.id)
         assert (answer.status, answer.json["error"]["code"]) == (403, "not_yours")
         shown = (await world.ask("GET", f"{LIST}/{opened.id}")).json
         assert shown["may"] == []
         assert "not among them" in shown["may_not"]
-        assert world.docket.votes == []
+        assert world.queue.votes == []
         assert (await world.vote(opened.id, token=BEN)).status == 200
 
 
-@pytest.mark.parametrize("workflow", [None, Workflow(adapter=Adapter.SLACK, channel="#x")])
+@pytest.mark.parametrize("workflow", [None, SlackWorkflow(adapter="slack", channel="#x")])
 @run
 async def test_the_workflow_in_force_decides_who_may(
     tmp_path: Path, workflow: Workflow | None
 ) -> None:
     async with served(tmp_path) as world:
         opened = await world.open()
-        del world.docket.workflows["default"]
+        del world.queue.workflows["default"]
         if workflow is not None:
-            world.docket.workflows["default"] = workflow
+            world.queue.workflows["default"] = workflow
         assert (await world.vote(opened.id)).status == 403
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @run
 async def test_a_vote_that_comes_too_late_is_told_so(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         opened = await world.open()
-        await world.docket.step(opened.id, Transition.EXPIRE)
+        await world.queue.step(opened.id, Transition.EXPIRE)
         answer = await world.vote(opened.id)
     assert (answer.status, answer.json["error"]["code"]) == (409, "too_late")
     assert "expired" in answer.json["error"]["message"]
@@ -184,10 +183,10 @@ async def test_a_vote_that_is_told_again_is_not_counted_again(tmp_path: Path) ->
     async with served(tmp_path) as world:
         opened = await world.open()
         assert [(await world.vote(opened.id)).status for _ in range(2)] == [200, 200]
-        await world.docket.step(opened.id, Transition.SEND)
-        await world.docket.step(opened.id, Transition.FINISH)
+        await world.queue.step(opened.id, Transition.SEND)
+        await world.queue.step(opened.id, Transition.FINISH)
         assert (await world.vote(opened.id)).status == 409
-    assert len(world.docket.votes) == 1
+    assert len(world.queue.votes) == 1
 
 
 @run
@@ -215,12 +214,12 @@ async def test_a_view_that_waits_for_nothing_gets_the_list_all_the_same(tmp_path
 @run
 async def test_nobody_is_asked_where_nobody_could_answer(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
-        world.docket.workflows["default"] = Workflow(
-            adapter=Adapter.PAGE, approvers=("anna", "zoe"), required=2
+        world.queue.workflows["default"] = Workflow(
+            adapter="page", approvers=("anna", "zoe"), required=2
         )
         with pytest.raises(AskFailed, match="1 of the listed approvers of `default` has"):
             await world.open(required=2)
-        world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE)
+        world.queue.workflows["default"] = Workflow(adapter="page")
         world.tokens.unlink()
         with pytest.raises(AskFailed, match="nobody has a token"):
             await world.open()
@@ -242,7 +241,7 @@ async def test_the_recent_list_has_an_end(tmp_path: Path) -> None:
         for number in range(80):
             ended = await world.open(id=f"{number:024x}")
             world.clock.move(1)
-            await world.docket.step(ended.id, Transition.CANCEL)
+            await world.queue.step(ended.id, Transition.CANCEL)
         listed = (await world.ask("GET", LIST)).json
     assert len(listed["recent"]) == 50
     assert listed["recent"][0]["id"] == ended.id
@@ -281,7 +280,7 @@ async def test_errors_are_json_with_words(
         answer = await world.ask(method, path.replace("ID", opened.id), body)
     assert (answer.status, answer.json["error"]["code"]) == (status, code)
     assert answer.json["error"]["message"]
-    assert world.docket.votes == []
+    assert world.queue.votes == []
     if status == 405:
         assert "GET" in answer.headers["Allow"]
 
@@ -299,7 +298,7 @@ async def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
         for data in (b"{", b"\xff", b"", b'{"verdict":"approve"'):
             answer = await world.ask("POST", path, data=data, headers=json_type)
             assert answer.status == 400
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @run
@@ -309,7 +308,7 @@ async def test_an_error_of_ours_tells_nothing(tmp_path: Path) -> None:
         def broken(_: str) -> None:
             raise RuntimeError("the secret")
 
-        world.docket.find = broken  # type: ignore[method-assign, assignment]  # to break it
+        world.queue.find = broken  # type: ignore[method-assign, assignment]  # to break it
         answer = await world.ask("GET", f"{LIST}/x", token=ANNA)
     assert (answer.status, answer.json["error"]["code"]) == (500, "internal")
     assert "secret" not in answer.text

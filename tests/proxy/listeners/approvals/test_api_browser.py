@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 from tests.harness.page_browser import button, flawless, ready, row, seen, sign_in
 from tests.harness.page_server import ANNA, BEN, Served
 from thoughtgate_proxy.core.approval import Transition
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 
 HOSTILE = {
     "html": '<img src=x onerror="alert(1)"><script>alert(2)</script>',
@@ -111,7 +111,7 @@ async def test_a_mebibyte_is_shown_to_its_end(world: Served, page: Page) -> None
 async def test_what_is_redacted_is_marked_and_a_look_alike_is_not(
     world: Served, page: Page
 ) -> None:
-    world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, redact_fields=("card",))
+    world.queue.workflows["default"] = Workflow(adapter="page", redact_fields=("card",))
     await world.open("pay", {"card": "4111", "note": "[redacted]"})
     await expect(page.locator("mark")).to_have_count(1)
     await expect(page.locator("#detail")).to_contain_text("sent all the same: card")
@@ -121,11 +121,11 @@ async def test_what_is_redacted_is_marked_and_a_look_alike_is_not(
 @seen()
 async def test_each_end_has_its_own_words(world: Served, page: Page) -> None:
     for step in (Transition.EXPIRE, Transition.CANCEL):
-        await world.docket.step((await world.open(step.value)).id, step)
+        await world.queue.step((await world.open(step.value)).id, step)
     cut = await world.open("cut")
     await world.vote(cut.id)
-    await world.docket.step(cut.id, Transition.SEND)
-    await world.docket.step(cut.id, Transition.CUT)
+    await world.queue.step(cut.id, Transition.SEND)
+    await world.queue.step(cut.id, Transition.CUT)
     for name, words in (
         ("expire", "Nobody decided in time"),
         ("cancel", "Cancelled by the agent"),
@@ -162,7 +162,7 @@ async def accessible(world: Served, page: Page) -> None:
     await flawless(page)
     await sign_in(world, page)
     for step in (Transition.EXPIRE, Transition.REJECT):
-        await world.docket.step((await world.open(step.value)).id, step)
+        await world.queue.step((await world.open(step.value)).id, step)
     await world.open(lasts=30, description="Deletes a user for good.")
     await row(page, "delete_user").click()
     await ready(page)

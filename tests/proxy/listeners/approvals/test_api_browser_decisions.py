@@ -7,7 +7,7 @@ from tests.harness.page_browser import button, ready, row, seen
 from tests.harness.page_server import BEN, Served
 from tests.harness.wait import within
 from thoughtgate_proxy.core.approval import State, Transition
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 
 
 @seen()
@@ -20,9 +20,9 @@ async def test_a_request_is_approved_by_keyboard(world: Served, page: Page) -> N
     await ready(page)
     await page.keyboard.press("a")
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
-    (vote,) = world.docket.votes
+    (vote,) = world.queue.votes
     assert (vote.approver, vote.verdict) == ("anna", "approve")
-    assert world.docket.get(second.id).state is State.APPROVED
+    assert world.queue.get(second.id).state is State.APPROVED
     await page.keyboard.press("k")
     await expect(page.locator("#detail-name")).to_have_text("first")
 
@@ -37,7 +37,7 @@ async def test_a_request_is_rejected_with_a_reason(world: Served, page: Page) ->
     await page.keyboard.press("Enter")
     await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
     await expect(page.locator(".votes")).to_contain_text("ask for one account at a time")
-    assert world.docket.get(item.id).reason == "ask for one account at a time"
+    assert world.queue.get(item.id).reason == "ask for one account at a time"
 
 
 @seen()
@@ -53,7 +53,7 @@ async def test_buttons_do_the_same(world: Served, page: Page) -> None:
     await page.get_by_label("Why not?").fill("no")
     await button(page, "Reject").click()
     await expect(page.locator(".standing")).to_contain_text("Rejected by anna")
-    get = world.docket.get
+    get = world.queue.get
     assert (get(item.id).state, get(other.id).state) == (State.APPROVED, State.REJECTED)
 
 
@@ -69,7 +69,7 @@ async def test_a_reason_is_not_lost_while_the_list_changes(world: Served, page: 
     await expect(page.get_by_label("Why not?")).to_have_value("half a reason, a j and an r")
     await page.keyboard.press("Escape")
     await ready(page)
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @seen()
@@ -82,7 +82,7 @@ async def test_focus_stays_while_the_list_changes(world: Served, page: Page) -> 
     await expect(row(page, "third")).to_be_visible()
     await expect(row(page, "first")).to_be_focused()
     # It goes to the other list, and the focus with it.
-    await world.docket.step(first.id, Transition.CANCEL)
+    await world.queue.step(first.id, Transition.CANCEL)
     await expect(page.locator("#recent")).to_contain_text("first")
     await expect(row(page, "first")).to_be_focused()
     await page.keyboard.press("ArrowUp")
@@ -102,13 +102,13 @@ async def test_nothing_is_decided_twice_by_a_list_that_shifts(world: Served, pag
     await page.keyboard.press("a")
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
     # The call goes and its row leaves the list: what is shown stays what was chosen.
-    await world.docket.step(items[0].id, Transition.SEND)
-    await world.docket.step(items[0].id, Transition.FINISH)
+    await world.queue.step(items[0].id, Transition.SEND)
+    await world.queue.step(items[0].id, Transition.FINISH)
     await expect(page.locator(".standing")).to_contain_text("and sent")
     await page.mouse.dblclick(*at)
     await page.keyboard.press("a")
     await expect(page.locator("#detail-name")).to_have_text("first")
-    assert len(world.docket.votes) == 1
+    assert len(world.queue.votes) == 1
 
 
 @seen()
@@ -130,7 +130,7 @@ async def test_a_key_that_was_meant_for_another_request_decides_nothing(
     )
     await expect(page.locator("#detail-name")).to_have_text("second")
     await ready(page)
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @seen()
@@ -144,14 +144,14 @@ async def test_a_key_that_is_held_down_decides_nothing(world: Served, page: Page
         "document.body.dispatchEvent(new KeyboardEvent('keydown',"
         " {key: 'a', repeat: true, bubbles: true}))"
     )
-    assert world.docket.votes == []
+    assert world.queue.votes == []
     await expect(page.locator(".standing")).to_contain_text("Waiting")
 
 
 @seen()
 async def test_two_approvals_are_counted_in_sight(world: Served, page: Page) -> None:
-    world.docket.workflows["default"] = Workflow(
-        adapter=Adapter.PAGE, required=2, approvers=("anna", "ben")
+    world.queue.workflows["default"] = Workflow(
+        adapter="page", required=2, approvers=("anna", "ben")
     )
     item = await world.open(required=2)
     await ready(page)
@@ -167,12 +167,12 @@ async def test_two_approvals_are_counted_in_sight(world: Served, page: Page) -> 
 
 @seen()
 async def test_who_may_not_decide_is_told_why(world: Served, page: Page) -> None:
-    world.docket.workflows["default"] = Workflow(adapter=Adapter.PAGE, approvers=("ben",))
+    world.queue.workflows["default"] = Workflow(adapter="page", approvers=("ben",))
     await world.open()
     await expect(page.locator(".told")).to_contain_text("only the listed approvers of `default`")
     await expect(button(page, "Approve")).to_be_hidden()
     await page.keyboard.press("a")
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @seen(viewport=browser.PHONE, has_touch=True, is_mobile=True)
@@ -198,7 +198,7 @@ async def test_a_phone_has_one_thing_at_a_time(world: Served, page: Page) -> Non
     await expect(page.locator(".standing")).to_contain_text("Approved by anna")
     await page.get_by_role("button", name="All requests").tap()
     await expect(row(page, "pay")).to_be_visible()
-    assert world.docket.get(item.id).state is State.APPROVED
+    assert world.queue.get(item.id).state is State.APPROVED
 
 
 @seen(expected=("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"))
@@ -211,7 +211,7 @@ async def test_a_lost_connection_is_said_and_nothing_can_be_pressed(
     await expect(page.get_by_role("alert").first).to_contain_text("No connection to the pod")
     await expect(button(page, "Approve")).to_be_disabled()
     await page.keyboard.press("a")
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @seen(expected=("409",))
@@ -219,10 +219,10 @@ async def test_a_vote_that_does_not_count_says_so(world: Served, page: Page) -> 
     item = await world.open()
     await ready(page)
     # Another's word came first, and the news of it is still under way.
-    world.docket.attach(None)
-    await world.docket.step(item.id, Transition.EXPIRE)
+    world.queue.attach(None)
+    await world.queue.step(item.id, Transition.EXPIRE)
     await page.keyboard.press("a")
     await expect(page.locator(".decision").get_by_role("alert")).to_contain_text(
         "Not counted: too late"
     )
-    await within(lambda: world.docket.votes == [], "no vote")
+    await within(lambda: world.queue.votes == [], "no vote")

@@ -217,7 +217,7 @@ async def test_another_sites_page_gets_nothing_done(
             "POST", "/api/v1/session", {"token": ANNA}, token=None, headers=headers
         )
         assert answer.status == 403
-    assert world.docket.votes == []
+    assert world.queue.votes == []
 
 
 @run

@@ -6,15 +6,16 @@ Nothing here quotes a token: a mistake names the file, the line and what is wron
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
-from thoughtgate_proxy.core.config.workflows import PAGE_APPROVER
-from thoughtgate_proxy.runtime.file_stamp import FileStamp
+from thoughtgate_proxy.approvals.channels.channel import ChannelSettings
+from thoughtgate_proxy.approvals.channels.watched_file import WatchedFile
 
+APPROVER: Final = "[A-Za-z0-9._@+-]{1,64}"
+"""A name, as a regular expression."""
 SHORTEST: Final = 20
 """The agent shares the network namespace and can guess: a token is made, not thought up."""
 _LONGEST = 200
@@ -74,7 +75,7 @@ def parse(text: str) -> Reading:
 
 def _wrong(name: str, token: str) -> str | None:
     # Without a colon the whole line may be a token, so that the name is not quoted either.
-    if not re.fullmatch(PAGE_APPROVER, name) or not token:
+    if not re.fullmatch(APPROVER, name) or not token:
         return (
             "not `name:token`; allowed in a name: 1 to 64 of the characters `A-Z a-z 0-9 . _ @ + -`"
         )
@@ -106,62 +107,29 @@ class Approvers:
     """The approvers as the file now has them."""
 
     def __init__(self, path: Path, changed: Callable[[Reading], None]) -> None:
-        """`changed` is told of each new reading but the first, which is in `reading`."""
-        self._path, self._changed = path, changed
-        self._stamp = FileStamp.of(path)
-        self.reading = read(path)
+        """`changed` is told of each new reading but the first."""
+        self._file = WatchedFile(path, read, changed)
 
     def named(self, token: str) -> Approver | None:
         """Whose token that is. All are compared, so that the time taken tells nothing."""
         mark = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         found = None
-        for approver in self._fresh().approvers:
+        for approver in self._file.value().approvers:
             if hmac.compare_digest(approver.mark, mark):
                 found = approver
         return found
 
     def stands(self, approver: Approver) -> bool:
         """Whether the file still has that name with that token."""
-        return approver in self._fresh().approvers
+        return approver in self._file.value().approvers
 
     @property
     def names(self) -> frozenset[str]:
         """All who have a token."""
-        return frozenset(approver.name for approver in self._fresh().approvers)
-
-    def _fresh(self) -> Reading:
-        stamp = FileStamp.of(self._path)
-        if stamp != self._stamp:
-            self._stamp, self.reading = stamp, read(self._path)
-            self._changed(self.reading)
-        return self.reading
+        return frozenset(approver.name for approver in self._file.value().approvers)
 
 
-def place(environ: Mapping[str, str]) -> Path:
+def place(settings: ChannelSettings) -> Path:
     """Where the file is."""
-    default = "/etc/thoughtgate-secrets/approver-tokens"
-    return Path(environ.get("THOUGHTGATE_APPROVER_TOKENS") or default)
-
-
-Told = tuple[str, str]
-"""A place in the configuration, and what is to be said of it."""
-
-
-def mistakes(workflows: Mapping[str, Workflow], tokens: Path) -> list[Told]:
-    """What keeps workflows from asking on the page."""
-    asking = [name for name, flow in workflows.items() if flow.adapter is Adapter.PAGE]
-    if not asking or not (wrong := read(tokens).mistakes):
-        return []
-    told = f"the page needs `{tokens}` with lines `name:token`: {'; '.join(wrong)}"
-    return [(f"approval.{asking[0]}.adapter", told)]
-
-
-def without_token(workflows: Mapping[str, Workflow], names: frozenset[str]) -> list[Told]:
-    """The page's listed approvers who have no token."""
-    return [
-        (f"approval.{name}.approvers", f"`{listed}` has no token for the page yet")
-        for name, flow in workflows.items()
-        if flow.adapter is Adapter.PAGE
-        for listed in flow.approvers or ()
-        if listed not in names
-    ]
+    given = settings.environ.get("THOUGHTGATE_APPROVER_TOKENS")
+    return Path(given) if given else settings.secrets / "approver-tokens"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
+from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.core import safe_text
 from thoughtgate_proxy.core.approval import Approval, Ending, State, VoteValue
 from thoughtgate_proxy.core.config.values import Kind, Workflow
@@ -70,7 +71,7 @@ class _Box:
     text: str
 
 
-def asking(approval: Approval, workflow: Workflow, note: str = "") -> Message:
+def question(approval: Approval, workflow: SlackWorkflow, note: str = "") -> Message:
     """The question. `note` is a sentence of ours that stands first."""
     several = f" {approval.required} different approvers are needed." * (approval.required > 1)
     lines = [

@@ -1,15 +1,18 @@
 """Tells what is wrong with Slack's side of a configuration, before a request meets it."""
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.slack.client import Account, Client, Me
+from thoughtgate_proxy.approvals.channels.channel import ChannelReport
+from thoughtgate_proxy.approvals.channels.slack.account import Account
+from thoughtgate_proxy.approvals.channels.slack.client import Client, Me
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackError, SlackRefused
 from thoughtgate_proxy.approvals.channels.slack.history import HistoryReader
 from thoughtgate_proxy.approvals.channels.slack.publisher import CHANNEL_ID, Publisher, lacking
-from thoughtgate_proxy.approvals.channels.slack.users import GROUP, Users
+from thoughtgate_proxy.approvals.channels.slack.users import Users
+from thoughtgate_proxy.approvals.channels.slack.workflow import GROUP, SlackWorkflow
 from thoughtgate_proxy.core.config.values import Workflow
 
 # What goes without, and then goes how.
@@ -21,22 +24,14 @@ _BETTER: Final = {
 }
 
 
-@dataclass(slots=True)
-class Finding:
-    """`problems` keep approvals from working: place in the file, and one line. `notes` do not."""
-
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-def check(account: Account, workflows: Mapping[str, Workflow]) -> Finding:
+def check(account: Account, workflows: Mapping[str, Workflow]) -> ChannelReport:
     """Ask Slack about the workflows, by name, that ask there."""
     return asyncio.run(_check(account, workflows))
 
 
-async def _check(account: Account, workflows: Mapping[str, Workflow]) -> Finding:
+async def _check(account: Account, workflows: Mapping[str, Workflow]) -> ChannelReport:
     client = Client(account, lambda: 0.0, lambda _: None)
-    found = Finding()
+    found = ChannelReport()
     try:
         me = await client.connect()
         found.notes.append(
@@ -46,25 +41,26 @@ async def _check(account: Account, workflows: Mapping[str, Workflow]) -> Finding
             if not me.may(scope):
                 found.notes.append(f"without the scope `{scope}` {how}")
         for name, workflow in workflows.items():
-            await _Inquiry(client, me, f"approval.{name}", workflow, found).ask()
+            assert isinstance(workflow, SlackWorkflow)  # noqa: S101  as the reader made it
+            await _WorkflowCheck(client, me, f"approval.{name}", workflow, found).ask()
     except SlackError as trouble:
-        found.problems.append(("approval", str(trouble)))
+        found.mistakes.append(("approval", str(trouble)))
     finally:
         await client.close()
     return found
 
 
-class _Inquiry:
+class _WorkflowCheck:
     """What Slack says to one workflow."""
 
     def __init__(
-        self, client: Client, me: Me, place: str, workflow: Workflow, found: Finding
+        self, client: Client, me: Me, place: str, workflow: SlackWorkflow, found: ChannelReport
     ) -> None:
         now = asyncio.get_running_loop().time
         self._client, self._me, self._place = client, me, place
         self._workflow, self._found = workflow, found
-        self._people = Users(client, now)
-        self._poster = Publisher(client, HistoryReader(client, now), now, now)
+        self._users = Users(client, now)
+        self._publisher = Publisher(client, HistoryReader(client, now), now, now)
 
     async def ask(self) -> None:
         missing = lacking(self._me, self._workflow)
@@ -77,18 +73,18 @@ class _Inquiry:
         for index, name in enumerate(self._workflow.approvers or ()):
             await self._try(f".approvers[{index}]", self._approver(name, able))
         if self._workflow.approvers and len(able) < self._workflow.required:
-            said = f"{self._workflow.required} must approve, and {len(able)} of those listed can"
-            self._problem(".required", said)
+            line = f"{self._workflow.required} must approve, and {len(able)} of those listed can"
+            self._problem(".required", line)
         for name in self._workflow.mention:
             if name not in ("here", "channel"):
                 await self._try(".mention", self._approver(name, set()))
 
     async def _channel(self) -> str | None:
-        configured = self._workflow.channel or ""
+        configured = self._workflow.channel
         by_name = not CHANNEL_ID.fullmatch(configured)
         if not by_name and not (self._me.may("channels:read") or self._me.may("groups:read")):
             return "the app may not look at it: without `channels:read` this cannot be checked"
-        id = await self._poster.channel(configured)
+        id = await self._publisher.channel(configured)
         answer = await self._client.read("conversations.info", channel=id)
         channel = answer.get("channel") or {}
         if channel.get("is_archived"):
@@ -100,12 +96,12 @@ class _Inquiry:
 
     async def _approver(self, name: str, able: set[str]) -> str | None:
         """Adds the ids of whom `name` means, as far as they may decide, to `able`."""
-        if GROUP.fullmatch(name):
-            ids = await self._people.members(name)
+        if re.fullmatch(GROUP, name):
+            ids = await self._users.members(name)
             if not ids:
                 return f"Slack knows no user group `{name}`, or nobody is in it"
         elif "@" in name:
-            id = await self._people.by_email(name)
+            id = await self._users.by_email(name)
             if id is None:
                 return f"Slack knows nobody with the address `{name}`"
             ids = frozenset({id})
@@ -113,7 +109,7 @@ class _Inquiry:
             ids = frozenset({name})
         words = ""
         for id in ids:
-            person = await self._people.find(id)
+            person = await self._users.find(id)
             if person is None:
                 words = f"Slack knows no user `{id}`"
             elif person.bot or person.gone:
@@ -124,12 +120,12 @@ class _Inquiry:
 
     async def _try(self, key: str, asked: Coroutine[None, None, str | None]) -> None:
         try:
-            said = await asked
+            line = await asked
         except SlackRefused as refused:
             self._problem(key, refused)
         else:
-            if said is not None:
-                self._problem(key, said)
+            if line is not None:
+                self._problem(key, line)
 
-    def _problem(self, key: str, said: object) -> None:
-        self._found.problems.append((f"{self._place}{key}", str(said)))
+    def _problem(self, key: str, line: object) -> None:
+        self._found.mistakes.append((f"{self._place}{key}", str(line)))

@@ -2,28 +2,18 @@
 
 import asyncio
 import importlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from thoughtgate_proxy.approvals.channels.slack.errors import (
-    TOKEN_VARIABLE,
-    SlackError,
-    SlackRefused,
-)
+from thoughtgate_proxy.approvals.channels.slack.account import Account
+from thoughtgate_proxy.approvals.channels.slack.errors import NotSetUp, SlackError, SlackRefused
 from thoughtgate_proxy.approvals.channels.slack.rate_limits import RateLimits
 from thoughtgate_proxy.runtime.forward_proxy import ProxyWrong
 from thoughtgate_proxy.upstream.tls import TrustMissing
 
 if TYPE_CHECKING:
     from thoughtgate_proxy.approvals.channels.slack.web import Web
-
-
-class NotSetUp(SlackError):
-    """Slack cannot be asked anything until an operator does something."""
-
-    kind = "slack_auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +33,8 @@ class Me:
         return self.scopes is None or scope in self.scopes
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Where Slack is, and the bot's token, "" if there is none.
-
-    `environ` says through which proxy to go, and whom to trust: `HTTPS_PROXY`, `NO_PROXY`,
-    `SSL_CERT_FILE`.
-    """
-
-    token: str = field(repr=False)
-    api_url: str
-    environ: Mapping[str, str] = field(repr=False)
-
-
 class Client:
-    """Calls of one token. Nothing is imported, and nothing asked, until `connect`."""
+    """Calls of the account's token. Nothing is imported, and nothing asked, until `connect`."""
 
     def __init__(
         self,
@@ -67,9 +44,12 @@ class Client:
     ) -> None:
         """`random` gives numbers from 0 to 1; `limited` is told of pauses that Slack asks for."""
         self._account = account
-        self.gates = RateLimits(random, limited)
+        self.rate_limits = RateLimits(random, limited)
         self._web: Web | None = None
-        self._me: Me | None = None
+        self._replaced: Web | None = None
+        """That of the token before: calls of it may be under way until yet another one comes."""
+        self._token = ""
+        self._me: tuple[Web, Me] | None = None
         self._connecting = asyncio.Lock()
 
     @property
@@ -77,7 +57,7 @@ class Client:
         """Whose token it is; only once connected."""
         if self._me is None:
             raise NotSetUp("not connected to Slack yet")
-        return self._me
+        return self._me[1]
 
     async def connect(self, until: float | None = None, *, anew: bool = False) -> Me:
         """Learn whose token it is, and what it may do; `anew` even if that is known.
@@ -85,13 +65,13 @@ class Client:
         Raises `SlackError`.
         """
         async with self._connecting:
-            if self._me is not None and not anew:
-                return self._me
             web = await self._opened()
-            answer, scopes = await self.gates.through("auth.test", web.who_am_i, until)
+            if self._me is not None and self._me[0] is web and not anew:
+                return self._me[1]
+            answer, scopes = await self.rate_limits.through("auth.test", web.who_am_i, until)
             if not answer.get("bot_id"):
                 raise SlackRefused("auth.test", "not_allowed_token_type")
-            self._me = Me(
+            me = Me(
                 user=str(answer.get("user_id", "")),
                 bot=str(answer["bot_id"]),
                 team=str(answer.get("team_id", "")),
@@ -100,7 +80,8 @@ class Client:
                 team_name=str(answer.get("team", "")),
                 user_name=str(answer.get("user", "")),
             )
-            return self._me
+            self._me = web, me
+            return me
 
     async def read(
         self, method: str, *, until: float | None = None, **arguments: Any
@@ -108,48 +89,49 @@ class Client:
         """A call that only reads; None among the arguments is left out. Raises `SlackError`."""
         web = await self._opened()
         given = {name: value for name, value in arguments.items() if value is not None}
-        return await self.gates.through(method, lambda: web.read(method, given), until)
+        return await self.rate_limits.through(method, lambda: web.read(method, given), until)
 
     async def call(
         self, method: str, *, until: float | None = None, **arguments: Any
     ) -> Mapping[str, Any]:
         """A call that writes; repeated only if Slack did not take it. Raises `SlackError`."""
         web = await self._opened()
-        return await self.gates.through(method, lambda: web.call(method, arguments), until)
+        return await self.rate_limits.through(method, lambda: web.call(method, arguments), until)
 
     async def upload(
         self, channel: str, name: str, text: str, comment: str, *, until: float | None = None
     ) -> None:
         """Show a file in a channel. Raises `SlackError`."""
         web = await self._opened()
-        await self.gates.through(
+        await self.rate_limits.through(
             "files.completeUploadExternal", lambda: web.upload(channel, name, text, comment), until
         )
 
     async def close(self) -> None:
         """Close the connections, if any."""
-        web, self._web, self._me = self._web, None, None
-        if web is not None:
-            await web.close()
+        webs = self._web, self._replaced
+        self._web = self._replaced = self._me = None
+        for web in webs:
+            if web is not None:
+                await web.close()
 
     async def _opened(self) -> "Web":
-        if self._web is None:
-            token = self._account.token
-            if not token:
-                raise NotSetUp(
-                    f"there is no Slack token: set {TOKEN_VARIABLE}, in a cluster the key "
-                    "`slack-token` of the Secret `thoughtgate-secrets`"
-                )
-            if not re.fullmatch("[!-~]+", token):
-                raise NotSetUp(f"{TOKEN_VARIABLE} holds characters that no token has")
-            # Takes a tenth of a second of CPU, which a small limit stretches to a whole one: in a
-            # thread the event loop gets its turns meanwhile.
-            name = "thoughtgate_proxy.approvals.channels.slack.web"
-            module = await asyncio.to_thread(importlib.import_module, name)
-            if self._web is None:
-                try:
-                    self._web = module.Web(token, self._account.api_url, self._account.environ)
-                except (TrustMissing, ProxyWrong) as error:
-                    raise NotSetUp(f"Slack cannot be reached: {error}") from error
-        web: Web = self._web
-        return web
+        """The connections of the token as it is now. Raises `NotSetUp`."""
+        token = self._account.token()
+        if self._web is not None and token == self._token:
+            return self._web
+        # Takes a tenth of a second of CPU, which a small limit stretches to a whole one: in a
+        # thread the event loop gets its turns meanwhile.
+        name = "thoughtgate_proxy.approvals.channels.slack.web"
+        module = await asyncio.to_thread(importlib.import_module, name)
+        if self._web is None or token != self._token:
+            try:
+                web: Web = module.Web(token, self._account.api_url, self._account.environ)
+            except (TrustMissing, ProxyWrong) as error:
+                raise NotSetUp(f"Slack cannot be reached: {error}") from error
+            unused, self._replaced = self._replaced, self._web
+            self._web, self._token = web, token
+            if unused is not None:
+                await unused.close()
+            return web
+        return self._web

@@ -2,7 +2,6 @@
 
 from thoughtgate_proxy.approvals.channels.channel import AskFailed
 
-TOKEN_VARIABLE = "THOUGHTGATE_SLACK_BOT_TOKEN"  # noqa: S105  its name
 _AUTH = {
     "not_authed": "it is empty",
     "invalid_auth": "Slack does not know it",
@@ -30,6 +29,12 @@ class SlackError(Exception):
     """Something is wrong with Slack; the message is one line, with no token in it."""
 
     kind = "slack"
+
+
+class NotSetUp(SlackError):
+    """Slack cannot be asked anything until an operator does something."""
+
+    kind = "slack_auth"
 
 
 class Unreachable(SlackError):
@@ -74,7 +79,7 @@ class SlackRefused(SlackError):
 
 def _words(method: str, error: str, needed: str) -> str:
     if error in _AUTH:
-        return f"Slack refuses the token in {TOKEN_VARIABLE}: {_AUTH[error]} (`{error}`)"
+        return f"Slack refuses the bot's token: {_AUTH[error]} (`{error}`)"
     if error == "missing_scope":
         return (
             f"the Slack app lacks the scope `{needed or '?'}` (for `{method}`): add it and install "

@@ -29,7 +29,7 @@ class HistoryReader:
         self._lacking: dict[str, float] = {}
 
     async def messages(self, channel: str, stamps: Sequence[str]) -> dict[str, Posted | None]:
-        """The messages with those ids; None for one that is gone. Raises `SlackTrouble`.
+        """The messages with those ids; None for one that is gone. Raises `SlackError`.
 
         One call covers all of them where the app may read the channel's history, and more only in
         a channel that is full of other talk; a call for each message where it may not.
@@ -53,10 +53,10 @@ class HistoryReader:
                 read[stamp] = message
         return read
 
-    async def asking(self, channel: str, id: str, since: float) -> Posted | None:
+    async def find_request(self, channel: str, id: str, since: float) -> Posted | None:
         """The newest message of ours that asks for the request `id`; None if there is none.
 
-        `since` is Unix time. Raises `SlackTrouble`, also if the history may not be read.
+        `since` is Unix time. Raises `SlackError`, also if the history may not be read.
         """
         cursor = None
         for _ in range(_MOST_PAGES_OF_A_LOOK):
@@ -75,7 +75,7 @@ class HistoryReader:
     async def reason(self, channel: str, stamp: str, user: str) -> str:
         """What `user` last wrote in the thread of a message, "" if nothing that can be read.
 
-        Raises `SlackTrouble`, but not for a scope that is missing: a reason is a courtesy.
+        Raises `SlackError`, but not for a scope that is missing: a reason is a courtesy.
         """
         try:
             thread = await self._client.read(

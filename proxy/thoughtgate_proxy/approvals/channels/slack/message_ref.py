@@ -23,7 +23,7 @@ _PLACE = re.compile(r"([A-Z0-9]+)/([0-9]+\.[0-9]+)/([0-9a-f]+)/([a-z]*)")
 
 @dataclass(frozen=True, slots=True)
 class MessageRef:
-    """Where a request stands in Slack: the note in `Approval.announced`.
+    """Where a request stands in Slack: the note in `Approval.message_ref`.
 
     `ts` is Slack's id of the message, `digest` that of all that could be seen of it, and `says` the
     state that it was last updated to, "" while it asks.

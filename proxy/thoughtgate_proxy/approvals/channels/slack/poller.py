@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import Docket, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackError
 from thoughtgate_proxy.approvals.channels.slack.history import HistoryReader, Posted
 from thoughtgate_proxy.approvals.channels.slack.message_ref import MessageRef, changed, reactions
 from thoughtgate_proxy.approvals.channels.slack.reporter import Reporter
 from thoughtgate_proxy.approvals.channels.slack.users import User, Users
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.core.approval import Approval, NoSuchTransition, State, Vote, VoteValue
 from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow
@@ -61,9 +62,9 @@ class Poller:
     def __init__(
         self,
         client: Client,
-        reader: HistoryReader,
-        people: Users,
-        docket: Docket,
+        history: HistoryReader,
+        users: Users,
+        queue: ApprovalQueue,
         reporter: Reporter,
         replace: Replace,
         *,
@@ -72,8 +73,8 @@ class Poller:
         random: Callable[[], float],
     ) -> None:
         """`replace` asks anew for a request whose message is not ours any more."""
-        self._client, self._reader, self._people = client, reader, people
-        self._docket, self._reporter, self._replace = docket, reporter, replace
+        self._client, self._history, self._users = client, history, users
+        self._queue, self._reporter, self._replace = queue, reporter, replace
         self._pace, self._wall, self._random = pace, wall, random
         self._asked = asyncio.Event()
         self._pressure = 1.0
@@ -89,7 +90,7 @@ class Poller:
         looked = loop.time()
         while True:
             # Those, too, whose place is being written down: nobody wakes us again for them.
-            pending = self._docket.pending()
+            pending = self._queue.pending()
             self._asked.clear()
             if not pending:
                 await self._asked.wait()
@@ -101,11 +102,11 @@ class Poller:
             wait = min(due - loop.time(), self._pace.last_chance(pending, now))
             if wait > 0 and await self._woken(wait):
                 continue
-            pauses = self._client.gates.pauses
+            pauses = self._client.rate_limits.pauses
             await self.look()
             looked = loop.time()
             # Many pods share one limit: each that meets it gives way, and comes back slowly.
-            limited = self._client.gates.pauses > pauses
+            limited = self._client.rate_limits.pauses > pauses
             change = 2.0 if limited else 0.8
             self._pressure = min(10.0, max(1.0, change * self._pressure))
 
@@ -121,14 +122,14 @@ class Poller:
     async def look(self) -> None:
         """Read all pending messages once, and count what is new."""
         channels: dict[str, list[tuple[Approval, MessageRef]]] = {}
-        for approval in self._docket.pending():
-            place = MessageRef.read(approval.announced)
+        for approval in self._queue.pending():
+            place = MessageRef.read(approval.message_ref)
             if place is not None:
                 channels.setdefault(place.channel, []).append((approval, place))
         for channel, group in channels.items():
             try:
                 await self._client.connect()
-                found = await self._reader.messages(channel, [place.ts for _, place in group])
+                found = await self._history.messages(channel, [place.ts for _, place in group])
             except SlackError as trouble:
                 self._reporter.trouble(_DOING, trouble)
                 continue
@@ -137,15 +138,15 @@ class Poller:
                 await self._weigh(approval, place, found[place.ts])
 
     async def _weigh(self, approval: Approval, place: MessageRef, message: Posted | None) -> None:
-        current = self._docket.find(approval.id)
-        if current is None or current.announced != approval.announced or current.state.final:
+        current = self._queue.find(approval.id)
+        if current is None or current.message_ref != approval.message_ref or current.state.final:
             return
         pending = current.state is State.PENDING
         if pending and (message is None or changed(message, place, self._client.me)):
             why = "deleted" if message is None else "changed"
             await self._replace(current, place, why)
             return
-        workflow = self._docket.workflow(current)
+        workflow = self._queue.workflow(current)
         if workflow is None or message is None:
             return
         for given in reactions(message):
@@ -169,7 +170,7 @@ class Poller:
 
     async def _approver(self, user: str, workflow: Workflow, approval: Approval) -> User | None:
         try:
-            person = await self._people.approver(user, workflow)
+            person = await self._users.approver(user, workflow)
         except SlackError as trouble:
             self._reporter.trouble("finding out who reacted", trouble)
             return None
@@ -188,12 +189,12 @@ class Poller:
         reason = ""
         if verdict is VoteValue.REJECT:
             try:
-                reason = await self._reader.reason(place.channel, place.ts, person.id)
+                reason = await self._history.reason(place.channel, place.ts, person.id)
             except SlackError as trouble:
                 self._reporter.trouble("reading a rejection's reason", trouble)
         vote = Vote(person.id, person.name, verdict, self._wall(), reason)
         try:
-            return await self._docket.vote(approval.id, vote)
+            return await self._queue.vote(approval.id, vote)
         except NoSuchTransition:
             return None
         except StoreUnavailable as error:

@@ -10,9 +10,8 @@ from thoughtgate_proxy.approvals.channels.slack.client import Client, Me
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackRefused, Unreachable
 from thoughtgate_proxy.approvals.channels.slack.history import HistoryReader
 from thoughtgate_proxy.approvals.channels.slack.message_ref import MessageRef, digest
-from thoughtgate_proxy.approvals.channels.slack.users import GROUP
+from thoughtgate_proxy.approvals.channels.slack.workflow import GROUP, SlackWorkflow
 from thoughtgate_proxy.core.approval import Approval
-from thoughtgate_proxy.core.config.values import Workflow
 
 CHANNEL_ID = re.compile(r"[CDG][A-Z0-9]{2,20}")
 NEEDED: Final = ("chat:write", "reactions:read", "users:read")
@@ -30,12 +29,12 @@ class Publisher:
     def __init__(
         self,
         client: Client,
-        reader: HistoryReader,
+        history: HistoryReader,
         wall: Callable[[], float],
         now: Callable[[], float],
     ) -> None:
         """`wall` gives Unix time, `now` seconds that never go back."""
-        self._client, self._reader, self._now = client, reader, now
+        self._client, self._history, self._now = client, history, now
         self._since = wall()
         self._doubtful: set[str] = set()
         self._uploaded: set[str] = set()
@@ -52,12 +51,12 @@ class Publisher:
     async def post(
         self,
         approval: Approval,
-        workflow: Workflow,
+        workflow: SlackWorkflow,
         message: Message,
         until: float,
         in_place_of: str | None = None,
     ) -> MessageRef:
-        """Where the question stands now, or stood already. Raises `SlackTrouble`.
+        """Where the question stands now, or stood already. Raises `SlackError`.
 
         `until`, in the event loop's time, is when to give up; `in_place_of` the id of a message
         that asks no more.
@@ -76,12 +75,12 @@ class Publisher:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def find(self, approval: Approval, channel: str) -> MessageRef | None:
-        """The newest message of that request, whatever it says. Raises `SlackTrouble`."""
-        found = await self._reader.asking(channel, approval.id, approval.opened)
+        """The newest message of that request, whatever it says. Raises `SlackError`."""
+        found = await self._history.find_request(channel, approval.id, approval.opened)
         return None if found is None else MessageRef(channel, str(found["ts"]), digest(found))
 
     async def channel(self, configured: str, until: float | None = None) -> str:
-        """A channel's id. Raises `SlackTrouble`."""
+        """A channel's id. Raises `SlackError`."""
         if CHANNEL_ID.fullmatch(configured):
             return configured
         kept = self._channels.get(configured)
@@ -109,18 +108,18 @@ class Publisher:
     async def _once(
         self,
         approval: Approval,
-        workflow: Workflow,
+        workflow: SlackWorkflow,
         message: Message,
         until: float,
         in_place_of: str | None,
     ) -> MessageRef:
         await self._able(workflow, until)
-        channel = await self.channel(workflow.channel or "", until)
+        channel = await self.channel(workflow.channel, until)
         if self.in_doubt(approval):
             found = await self.find(approval, channel)
             # It must ask what we ask: somebody may have changed it since.
-            said = digest({"blocks": message.blocks})
-            if found is not None and found.ts != in_place_of and found.digest == said:
+            ours = digest({"blocks": message.blocks})
+            if found is not None and found.ts != in_place_of and found.digest == ours:
                 self._doubtful.discard(approval.id)
                 return found
         if message.file is not None and approval.id not in self._uploaded:
@@ -157,7 +156,7 @@ class Publisher:
         kept = answer.get("message") or {"blocks": list(message.blocks)}
         return MessageRef(str(answer["channel"]), str(answer["ts"]), digest(kept))
 
-    async def _able(self, workflow: Workflow, until: float) -> Me:
+    async def _able(self, workflow: SlackWorkflow, until: float) -> Me:
         me = await self._client.connect(until)
         if lacking(me, workflow):
             # An operator may have added it since.
@@ -167,12 +166,12 @@ class Publisher:
         return me
 
 
-def lacking(me: Me, workflow: Workflow) -> list[str]:
+def lacking(me: Me, workflow: SlackWorkflow) -> list[str]:
     """The scopes that the workflow cannot do without and the token does not have."""
     needed = list(NEEDED)
     for name in workflow.approvers or ():
         if "@" in name:
             needed.append("users:read.email")
-        elif GROUP.fullmatch(name):
+        elif re.fullmatch(GROUP, name):
             needed.append("usergroups:read")
     return [scope for scope in dict.fromkeys(needed) if not me.may(scope)]

@@ -16,14 +16,14 @@ class Reporter:
     def __init__(self, log: Log, metrics: Metrics, now: Callable[[], float]) -> None:
         """`now` gives seconds that never go back."""
         self._log, self._metrics, self._now = log, metrics, now
-        self._told: dict[tuple[str, str], float] = {}
+        self._reported: dict[tuple[str, str], float] = {}
 
     def trouble(self, doing: str, trouble: SlackError) -> None:
         """Something failed while `doing` so."""
         self._metrics.errors.inc(trouble.kind, "")
-        told = self._told.get((doing, trouble.kind))
-        if told is None or self._now() - told > _AGAIN_SECONDS:
-            self._told[doing, trouble.kind] = self._now()
+        reported = self._reported.get((doing, trouble.kind))
+        if reported is None or self._now() - reported > _AGAIN_SECONDS:
+            self._reported[doing, trouble.kind] = self._now()
             self._log.event(
                 "slack trouble", Level.WARNING, doing=doing, kind=trouble.kind, reason=str(trouble)
             )
@@ -34,9 +34,9 @@ class Reporter:
 
     def well(self, doing: str) -> None:
         """It succeeded again."""
-        over = [key for key in self._told if key[0] == doing]
+        over = [key for key in self._reported if key[0] == doing]
         for key in over:
-            del self._told[key]
+            del self._reported[key]
         if over:
             self._log.event("slack works again", doing=doing)
 

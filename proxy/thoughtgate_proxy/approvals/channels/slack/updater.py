@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import Docket, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.channels.slack import blocks
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import RateLimited, SlackRefused, Unreachable
@@ -13,6 +13,8 @@ from thoughtgate_proxy.approvals.channels.slack.history import HistoryReader
 from thoughtgate_proxy.approvals.channels.slack.message_ref import MessageRef, changed
 from thoughtgate_proxy.approvals.channels.slack.publisher import Publisher
 from thoughtgate_proxy.approvals.channels.slack.reporter import Reporter
+from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.telemetry.log import Level
 
@@ -27,24 +29,24 @@ class Updater:
     def __init__(
         self,
         client: Client,
-        reader: HistoryReader,
-        poster: Publisher,
-        docket: Docket,
+        history: HistoryReader,
+        publisher: Publisher,
+        queue: ApprovalQueue,
         reporter: Reporter,
         settle: float,
     ) -> None:
         """`settle` is how long, in seconds, a further change is awaited before one is told."""
-        self._client, self._reader, self._poster = client, reader, poster
-        self._docket, self._reporter, self._settle = docket, reporter, settle
+        self._client, self._history, self._publisher = client, history, publisher
+        self._queue, self._reporter, self._settle = queue, reporter, settle
         self._changed: dict[str, Approval] = {}
         self._news = asyncio.Event()
 
-    def tell(self, approval: Approval) -> None:
+    def update(self, approval: Approval) -> None:
         """Take note of a new state, or of one that was perhaps never told."""
-        place = MessageRef.read(approval.announced)
+        place = MessageRef.read(approval.message_ref)
         if approval.state is State.PENDING or (place and place.says == approval.state.value):
             return
-        if place is None and not self._poster.in_doubt(approval):
+        if place is None and not self._publisher.in_doubt(approval):
             return
         self._changed[approval.id] = approval
         self._news.set()
@@ -74,23 +76,23 @@ class Updater:
 
     async def _update(self, approval: Approval) -> None:
         # It may have got a new place, or a new state, since.
-        approval = self._docket.find(approval.id) or approval
-        workflow = self._docket.workflow(approval)
-        place = MessageRef.read(approval.announced)
-        if place is None and workflow is not None and workflow.channel is not None:
-            channel = await self._poster.channel(workflow.channel)
-            place = await self._poster.find(approval, channel)
+        approval = self._queue.find(approval.id) or approval
+        workflow = self._queue.workflow(approval)
+        place = MessageRef.read(approval.message_ref)
+        if place is None and isinstance(workflow, SlackWorkflow):
+            channel = await self._publisher.channel(workflow.channel)
+            place = await self._publisher.find(approval, channel)
         if place is None or place.says == approval.state.value:
             return
         standing = () if approval.call.body else await self._standing(place)
-        said = await asyncio.to_thread(blocks.outcome, approval, workflow, standing)
+        message = await asyncio.to_thread(blocks.outcome, approval, workflow, standing)
         try:
             answer = await self._client.call(
                 "chat.update",
                 channel=place.channel,
                 ts=place.ts,
-                text=said.text,
-                blocks=list(said.blocks),
+                text=message.text,
+                blocks=list(message.blocks),
             )
         except SlackRefused as refused:
             if refused.error not in _NO_LONGER:
@@ -100,20 +102,20 @@ class Updater:
                 "chat.postMessage",
                 channel=place.channel,
                 thread_ts=place.ts,
-                text=said.text,
-                blocks=list(said.blocks[:1]),
+                text=message.text,
+                blocks=list(message.blocks[:1]),
             )
-        told = place.saying(approval.state.value, answer.get("message") or {})
-        if approval.announced is not None:
+        ref = place.saying(approval.state.value, answer.get("message") or {})
+        if approval.message_ref is not None:
             # Without the note it is told once more after a restart, in the same words.
             with contextlib.suppress(StoreUnavailable):
-                await self._docket.announced(approval.id, str(told))
+                await self._queue.set_message_ref(approval.id, str(ref))
         self._reporter.event(
             "slack message updated", Level.DEBUG, approval=approval.id, state=approval.state.value
         )
 
     async def _standing(self, place: MessageRef) -> Sequence[blocks.Block]:
-        found = (await self._reader.messages(place.channel, [place.ts]))[place.ts]
+        found = (await self._history.messages(place.channel, [place.ts]))[place.ts]
         if found is None or changed(found, place, await self._client.connect()):
             return ()
         return found.get("blocks") or ()

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackRefused
+from thoughtgate_proxy.approvals.channels.slack.workflow import GROUP
 from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow
 
 # Somebody who was taken out of a group, or out of the workspace, may decide for so long still.
 KEPT_SECONDS: Final = 300.0
-GROUP = re.compile(r"S[A-Z0-9]{2,20}")
 _SLACKBOT = "USLACKBOT"  # not a bot by Slack's own telling
 _NO_SUCH = frozenset({"user_not_found", "users_not_found", "user_not_visible", "no_such_subteam"})
 
@@ -39,7 +39,7 @@ class Users:
         self._kept = BoundedCache[tuple[str, str], tuple[float, Any]](most=1000, longest=1000)
 
     async def approver(self, id: str, workflow: Workflow) -> User | None:
-        """The person, if they may decide; None if not. Raises `SlackTrouble`."""
+        """The person, if they may decide; None if not. Raises `SlackError`."""
         person = await self.find(id)
         if person is None or person.bot or person.gone:
             return None
@@ -51,24 +51,24 @@ class Users:
             if "@" in listed:
                 if await self.by_email(listed) == id:
                     return person
-            elif GROUP.fullmatch(listed) and id in await self.members(listed):
+            elif re.fullmatch(GROUP, listed) and id in await self.members(listed):
                 return person
         return None
 
     async def find(self, id: str) -> User | None:
-        """A user by id; None if there is none. Raises `SlackTrouble`."""
+        """A user by id; None if there is none. Raises `SlackError`."""
         user = await self._ask("users.info", {"user": id}, "user")
         return None if user is None else self._person(id, user)
 
     async def by_email(self, email: str) -> str | None:
-        """The id of the user with that address; None if there is none. Raises `SlackTrouble`."""
+        """The id of the user with that address; None if there is none. Raises `SlackError`."""
         user = await self._ask("users.lookupByEmail", {"email": email}, "user")
         return None if user is None else str(user.get("id", ""))
 
     async def members(self, group: str) -> frozenset[str]:
         """The ids of a user group's members; a group that is disabled has none.
 
-        Raises `SlackTrouble`.
+        Raises `SlackError`.
         """
         users = await self._ask("usergroups.users.list", {"usergroup": group}, "users")
         return frozenset(users or ())

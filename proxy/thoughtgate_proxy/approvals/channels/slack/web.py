@@ -111,14 +111,14 @@ def _answered(method: str, response: Any) -> SlackError:
     """`response` is an AsyncSlackResponse, or aiohttp's if its body was no JSON."""
     status = getattr(response, "status_code", None) or getattr(response, "status", 0)
     data = getattr(response, "data", None)
-    said = data if isinstance(data, dict) else {}
-    error = str(said.get("error", ""))
+    answer = data if isinstance(data, dict) else {}
+    error = str(answer.get("error", ""))
     if status == 429 or error in _LIMITED:
         return RateLimited(method, _retry_after(getattr(response, "headers", {})))
     if error in _ITS_OWN_FAULT or not error:
         what = f"with `{error}`" if error else f"with status {status} and no JSON of its own"
         return Unreachable(f"Slack answers `{method}` {what}", sent=True)
-    return SlackRefused(method, error, str(said.get("needed", "")))
+    return SlackRefused(method, error, str(answer.get("needed", "")))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -130,12 +130,12 @@ def _proxy(scheme: str, host: str, port: int | None, environ: Mapping[str, str])
     proxy = forward_proxy.named(environ) if scheme == "https" else None
     if proxy is None or forward_proxy.goes_direct(host, port or 443, environ):
         return None
-    who = ""
+    userinfo = ""
     if proxy.authorization is not None:
         pair = base64.b64decode(proxy.authorization.removeprefix("Basic "))
         user, _, password = pair.partition(b":")
-        who = f"{quote(user, safe='')}:{quote(password, safe='')}@"
-    return f"http://{who}{f'[{proxy.host}]' if ':' in proxy.host else proxy.host}:{proxy.port}"
+        userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    return f"http://{userinfo}{f'[{proxy.host}]' if ':' in proxy.host else proxy.host}:{proxy.port}"
 
 
 def _one_line(error: Exception) -> str:

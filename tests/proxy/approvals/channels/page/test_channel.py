@@ -1,4 +1,4 @@
-"""The page with the real desk, and as part of the real process."""
+"""The page with the real service, and as part of the real process."""
 
 import asyncio
 import socket
@@ -13,15 +13,15 @@ import pytest
 from tests.harness.approval_service import Carrier, World, a_call
 from tests.harness.clock import ManualClock
 from tests.harness.log import Lines
-from tests.harness.page_server import ANNA, BEN, Served
+from tests.harness.page_server import ANNA, BEN, Served, never_served
 from tests.harness.proxy_process import APPROVER, RULES, config, fronted, started
 from tests.harness.wait import run, soon, within
 from tests.harness.wire import ask, call, post
-from thoughtgate_proxy.approvals.channels.channel import Channel, Docket
+from thoughtgate_proxy.approvals.channels.channel import Channel
 from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
 from thoughtgate_proxy.approvals.channels.page.tokens import Approvers
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.core.approval import Ending, State
-from thoughtgate_proxy.core.config.values import Adapter
 from thoughtgate_proxy.listeners.approvals.api import ApprovalsApi
 from thoughtgate_proxy.listeners.sockets import bound
 from thoughtgate_proxy.runtime.settings import LOOPBACK
@@ -32,20 +32,20 @@ BOTH = {"default": {"adapter": "page", "approvers": ["anna", "ben"], "required":
 
 
 class PagedWorld(World):
-    """A desk whose humans come by the page."""
+    """A service whose humans come by the page."""
 
-    def make(self, _: Adapter, docket: Docket) -> Channel:  # type: ignore[override]  # no `Humans`
+    def make(self, _: str, queue: ApprovalQueue) -> Channel:  # type: ignore[override]  # no `Humans`
         """The page, not yet served."""
         self.tokens = self.folder / "approver-tokens"
         self.tokens.write_text(f"anna:{ANNA}\nben:{BEN}\n")
         self.approvers = Approvers(self.tokens, lambda _: None)
-        self.paged = PageChannel(docket, self.approvers, self.clock.now)
+        self.paged = PageChannel(queue, self.approvers, self.clock.now, never_served, self.log)
         return self.paged
 
 
 @asynccontextmanager
 async def paged(folder: Path, **config: Any) -> AsyncIterator[tuple[PagedWorld, Served]]:
-    """A desk and its page."""
+    """A service and its page."""
     world = PagedWorld(folder, ManualClock(), **config)
     await world.start()
     sockets = bound(LOOPBACK, 0)
@@ -79,7 +79,7 @@ async def test_an_approval_goes_all_its_way(tmp_path: Path) -> None:
         assert (await vote(client, item, "approve")).json["missing"] == 1
         assert (await vote(client, item, "approve", token=BEN)).json["state"] == "approved"
         carrier = Carrier()
-        outcome = await world.desk.dispatch(opened.id, "", carrier)
+        outcome = await world.service.dispatcher.dispatch(opened.id, "", carrier)
         assert outcome.approval.state is State.DONE
         listed = (await client.ask("GET", LIST)).json
         assert listed["pending"] == []
@@ -97,7 +97,7 @@ async def test_a_rejection_ends_it_with_the_approvers_words(tmp_path: Path) -> N
         (item,) = (await client.ask("GET", LIST)).json["pending"]
         answer = await vote(client, item, "reject", reason="not that one")
         assert answer.json["state"] == "rejected"
-        settled = await world.desk.settled(opened.id, 1)
+        settled = await world.service.settled(opened.id, 1)
         assert (settled.ending, settled.reason) == (Ending.REJECTED, "not that one")
         answer = await vote(client, item, "approve", token=BEN)
     assert (answer.status, answer.json["error"]["code"]) == (409, "too_late")
@@ -128,7 +128,7 @@ async def test_what_is_being_sent_stays_in_sight(tmp_path: Path) -> None:
         (item,) = (await client.ask("GET", LIST)).json["pending"]
         await vote(client, item, "approve")
         carrier = Carrier(hold=asyncio.Event())
-        sending = asyncio.create_task(world.desk.dispatch(opened.id, "", carrier))
+        sending = asyncio.create_task(world.service.dispatcher.dispatch(opened.id, "", carrier))
         await within(lambda: carrier.permits, "the sending")
 
         async def states() -> list[str]:
@@ -212,6 +212,16 @@ async def test_a_reload_brings_the_page(tmp_path: Path) -> None:
             assert (await anna.get(LIST)).status == 200
 
 
+@run
+async def test_tokens_that_went_bad_keep_no_reload_out(tmp_path: Path) -> None:
+    async with started(tmp_path, config(URL)) as proxy:
+        await proxy.line("the approvals page is served")
+        (tmp_path / "approver-tokens").write_text("anna:short\n")
+        proxy.write(config(URL, RULES.replace("delete_*", "remove_*")))
+        await proxy.line("configuration in force", reload=True)
+        assert await proxy.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(None, "no such file or directory"), ("anna:short", "line 1: the token has 5 characters")],
@@ -252,7 +262,7 @@ async def test_a_listed_approver_without_a_token_is_warned_of(tmp_path: Path) ->
 
 @run
 async def test_a_held_call_goes_on_when_anna_says_so_and_only_then(tmp_path: Path) -> None:
-    """Agent, gate, desk, page and server, each a real one."""
+    """Agent, gateway, service, page and server, each a real one."""
     async with fronted(tmp_path) as (server, proxy):
         ready = await proxy.line("ready")
         answer = asyncio.create_task(ask(proxy.port, post(call("delete_user", user="u-1"))))

@@ -46,7 +46,7 @@ def test_it_says_all_that_a_human_needs() -> None:
         opened=AT, asked={"description": "Deletes a user.\nFor good.", "policies": ("a", "b")},
     )  # fmt: skip
     flow = workflow(redact_fields=("card.number",), mention=("U0ALICE", "S0ONCALL", "here"))
-    said = blocks.asking(asked, flow)
+    said = blocks.question(asked, flow)
     text, calls, head = spoken(said)
     assert text == "Approval needed: tool delete_user"
     assert calls == "<@U0ALICE> <!subteam^S0ONCALL> <!here>"
@@ -75,7 +75,7 @@ def test_it_says_all_that_a_human_needs() -> None:
 
 def test_it_warns_when_anyone_may_decide_and_says_how_many_must() -> None:
     asked = approval(required=2)
-    head = spoken(blocks.asking(asked, workflow(approvers=None)))[-1]
+    head = spoken(blocks.question(asked, workflow(approvers=None)))[-1]
     assert ":warning: Anyone in this channel may decide" in head
     assert "2 different approvers are needed" in head
 
@@ -115,7 +115,7 @@ def test_no_text_of_an_agents_or_servers_forges_anything(attack: str, where: str
             reason=text if where == "reason" else "why",
             votes=(Vote("U0ALICE", "Alice", VoteValue.REJECT, AT),),
         )  # fmt: skip
-        return blocks.asking(asked, workflow()), blocks.outcome(asked, workflow())
+        return blocks.question(asked, workflow()), blocks.outcome(asked, workflow())
 
     for forged, plain in zip(said(attack), said("p.q"), strict=True):
         assert spoken(forged) == spoken(plain)
@@ -150,8 +150,8 @@ def test_whatever_is_asked_stands_in_its_box_in_full_and_nowhere_else(
     asked = approval(
         arguments, name=name, kind=kind, opened=AT, asked={"description": description or None}
     )
-    said = blocks.asking(asked, workflow())
-    plain = blocks.asking(approval({}, name="x.y", kind=kind, opened=AT), workflow())
+    said = blocks.question(asked, workflow())
+    plain = blocks.question(approval({}, name="x.y", kind=kind, opened=AT), workflow())
     assert refused(said.text, said.blocks) is None
     assert said.text in (plain.text, f"Approval needed: {kind.value} {name}")
     assert spoken(said)[1:] == spoken(plain)[1:]
@@ -170,7 +170,7 @@ def test_what_is_too_long_is_in_a_file_in_full_and_the_message_says_so(
     character: str, length: int
 ) -> None:
     value = character * length
-    said = blocks.asking(approval({"text": value}), workflow())
+    said = blocks.question(approval({"text": value}), workflow())
     assert refused(said.text, said.blocks) is None
     if said.file is None:
         assert json.loads(boxes(said)["Arguments"]) == {"text": value}
@@ -185,8 +185,8 @@ def test_what_is_too_long_is_in_a_file_in_full_and_the_message_says_so(
 
 
 def test_ten_thousand_plain_characters_need_no_file() -> None:
-    assert blocks.asking(approval({"text": "a" * 9_900}), workflow()).file is None
-    assert blocks.asking(approval({"text": "a" * 11_900}), workflow()).file is not None
+    assert blocks.question(approval({"text": "a" * 9_900}), workflow()).file is None
+    assert blocks.question(approval({"text": "a" * 11_900}), workflow()).file is not None
 
 
 def test_every_part_may_be_long_at_once() -> None:
@@ -194,7 +194,7 @@ def test_every_part_may_be_long_at_once() -> None:
     asked = approval(
         {long: long}, name="n" * 1_000, kind=Kind.TOOL, asked={"description": long, "reason": long}
     )
-    said = blocks.asking(asked, workflow(mention=("U0ALICE",) * 150, approvers=None))
+    said = blocks.question(asked, workflow(mention=("U0ALICE",) * 150, approvers=None))
     assert said.file is not None
     assert refused(said.text, said.blocks) is None
 
@@ -219,7 +219,7 @@ def test_each_end_has_its_own_words(state: State, fields: dict[str, Any], words:
     asked = approval({"a": 1}, opened=AT, state=state, **fields)
     said = blocks.outcome(asked, workflow())
     assert words in spoken(said)[-1]
-    assert boxes(said)["Arguments"] == boxes(blocks.asking(asked, workflow()))["Arguments"]
+    assert boxes(said)["Arguments"] == boxes(blocks.question(asked, workflow()))["Arguments"]
     assert refused(said.text, said.blocks) is None
 
 
@@ -229,7 +229,7 @@ def test_without_a_workflow_nothing_of_the_arguments_is_shown_in_the_end() -> No
 
 
 def test_a_change_of_anything_that_is_seen_is_noticed_and_slacks_own_marks_are_not() -> None:
-    said = blocks.asking(approval({"a": "x < y & z"}), workflow())
+    said = blocks.question(approval({"a": "x < y & z"}), workflow())
     posted = {"blocks": json.loads(json.dumps(list(said.blocks)))}
     seen = blocks.visible(posted)
     for block in posted["blocks"]:

@@ -1,4 +1,4 @@
-"""The whole of it: an agent's call, the real proxy, its desk, Slack's client, and a human."""
+"""The whole of it: an agent's call, the real proxy, its approvals, Slack's client, and a human."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +51,24 @@ def test_a_reaction_lets_a_held_call_through_and_the_message_says_so(tmp_path: P
             await within(lambda: "the server answered" in says(slack), "the end")
             assert "<@U0ALICE>" in says(slack)
             assert TOKEN not in str(proxy.lines)
+
+    test()
+
+
+def test_the_token_of_the_mounted_secret_asks_too(tmp_path: Path) -> None:
+    (tmp_path / "slack-token").write_text(TOKEN)
+
+    @run
+    async def test() -> None:
+        async with FakeSlack() as slack, FakeMcpServer() as server:
+            env = {**environment(slack, "xoxb-old"), "THOUGHTGATE_SECRETS_DIR": str(tmp_path)}
+            async with (
+                started(tmp_path, config(server.url, RULES), env=env) as proxy,
+                held(proxy.port, CALL, LEGACY) as stream,
+            ):
+                await within(slack.workspace.asked, "the question")
+                slack.workspace.react("U0ALICE", "+1")
+                assert text_of(await stream.message()) == "did delete_user"
 
     test()
 

@@ -63,8 +63,8 @@ def test_all_well_is_said_with_bot_workspace_and_channel(
 @pytest.mark.parametrize(
     ("workflow", "lost", "token", "lines"),
     [
-        (LISTED, "", "", ["approval: there is no Slack token: set THOUGHTGATE_SLACK_BOT_TOKEN"]),
-        (LISTED, "", "xoxb-x", ["approval: Slack refuses the token in THOUGHTGATE_SLACK"]),
+        (LISTED, "", "", ["approval: there is no Slack token: set the key `slack-token`"]),
+        (LISTED, "", "xoxb-x", ["approval: Slack refuses the bot's token: Slack does not know it"]),
         (
             "approvers: [a@example.com, S0ONCALL]", "reactions:read users:read.email", TOKEN,
             ["approval.default: the Slack app lacks the scope `reactions:read`",
@@ -148,7 +148,7 @@ def test_a_wrong_address_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path.write_text(CONFIG % LISTED)
     assert main(["check", "--online", str(path)], {"THOUGHTGATE_SLACK_API_URL": "slack"}) == 1
     assert capsys.readouterr().err.startswith(
-        "environment: THOUGHTGATE_SLACK_API_URL: `slack`, allowed is an absolute URL"
+        f"{path}: THOUGHTGATE_SLACK_API_URL: `slack`, allowed is an absolute URL"
     )
 
 

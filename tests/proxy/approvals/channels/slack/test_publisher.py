@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.docket import FakeDocket
+from tests.harness.fake_queue import FakeQueue
 from tests.harness.slack import CHANNEL, FakeSlack, Fault
 from tests.harness.slack.workspace import SCOPES, App
 from tests.harness.slack_channel import (
@@ -13,7 +13,7 @@ from tests.harness.slack_channel import (
     approval,
     becomes,
     running,
-    slack_docket,
+    slack_queue,
     staffed,
     workflow,
 )
@@ -30,46 +30,46 @@ def asked_by(slack: FakeSlack) -> list[str]:
 
 @run
 async def test_a_question_is_posted_once_in_the_channel_of_that_name() -> None:
-    async with staffed() as (slack, docket, _):
-        asked = await docket.open(approval({"user": "bob"}))
+    async with staffed() as (slack, queue, _):
+        asked = await queue.open(approval({"user": "bob"}))
         assert asked_by(slack) == [asked.id]
-        assert asked.announced is not None
-        assert asked.announced.startswith(f"{CHANNEL}/{slack.workspace.asked()[0]['ts']}/")
+        assert asked.message_ref is not None
+        assert asked.message_ref.startswith(f"{CHANNEL}/{slack.workspace.asked()[0]['ts']}/")
 
 
 @run
 async def test_a_channel_may_be_given_by_its_id_or_be_private() -> None:
     flows = {"default": workflow(channel="C0PRIVATE"), "b": workflow(channel="#secret")}
-    async with staffed(slack_docket(**flows)) as (slack, docket, _):
-        await docket.open(approval())
-        await docket.open(approval(asked={"workflow": "b"}))
+    async with staffed(slack_queue(**flows)) as (slack, queue, _):
+        await queue.open(approval())
+        await queue.open(approval(asked={"workflow": "b"}))
         assert len(slack.workspace.asked("C0PRIVATE")) == 2
 
 
 @run
 async def test_long_arguments_are_in_the_channel_as_a_file_before_the_question() -> None:
-    async with staffed() as (slack, docket, _):
-        await docket.open(approval({"text": "é" * 20_000}))
+    async with staffed() as (slack, queue, _):
+        await queue.open(approval({"text": "é" * 20_000}))
         with_file, question = slack.workspace.channel(CHANNEL).posts
         (file,) = with_file["files"]
         assert "é" * 20_000 in slack.workspace.files[file["id"]]["content"].decode()
         assert slack.workspace.files[file["id"]]["name"] in str(question["blocks"])
 
 
-async def refused(docket: FakeDocket) -> AskFailed:
+async def refused(queue: FakeQueue) -> AskFailed:
     with pytest.raises(AskFailed) as caught:
-        await docket.open(approval({"text": "x"}))
+        await queue.open(approval({"text": "x"}))
     assert "\n" not in caught.value.reason
-    assert not docket.pending()
+    assert not queue.pending()
     return caught.value
 
 
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("", "there is no Slack token: set THOUGHTGATE_SLACK_BOT_TOKEN"),
-        ("xoxb-wrong", "refuses the token in THOUGHTGATE_SLACK_BOT_TOKEN: Slack does not know it"),
-        ("xoxb\u00e9", "holds characters that no token has"),
+        ("", "there is no Slack token: set the key `slack-token` of the Secret"),
+        ("xoxb-wrong", "refuses the bot's token: Slack does not know it"),
+        ("xoxb\u00e9", "has characters that no token has"),
         ("xoxp-user", "it is not a bot's token (`xoxb-...`)"),
     ],
 )  # fmt: skip
@@ -78,8 +78,8 @@ def test_a_token_that_is_none_is_said_so(token: str, words: str) -> None:
     async def test() -> None:
         slack = FakeSlack()
         slack.workspace.apps["xoxp-user"] = App(bot="")
-        async with staffed(slack=slack, token=token) as (_, docket, office):
-            error = await refused(docket)
+        async with staffed(slack=slack, token=token) as (_, queue, office):
+            error = await refused(queue)
             assert words in error.reason
             assert error.kind == "slack_auth"
             assert office.counted("slack_auth")
@@ -112,26 +112,26 @@ def test_a_scope_that_is_missing_is_named_and_used_when_it_was_added(
         slack = FakeSlack()
         app = slack.workspace.apps["xoxb-your-token"]
         app.scopes = SCOPES - set(lost.split())
-        async with staffed(slack_docket(default=workflow(**flow)), slack=slack) as (_, docket, _):
-            error = await refused(docket)
+        async with staffed(slack_queue(default=workflow(**flow)), slack=slack) as (_, queue, _):
+            error = await refused(queue)
             assert f"the Slack app lacks the scope `{named}`" in error.reason
             assert error.kind == "slack_scope"
             assert not slack.workspace.asked()
             app.scopes = SCOPES
             if named != "channels:read":
-                await docket.open(approval())
+                await queue.open(approval())
 
     test()
 
 
 @run
 async def test_a_file_needs_its_scope_and_without_it_nothing_is_asked() -> None:
-    async with staffed() as (slack, docket, _):
+    async with staffed() as (slack, queue, _):
         slack.workspace.apps["xoxb-your-token"].scopes = SCOPES - {"files:write"}
         with pytest.raises(AskFailed, match="lacks the scope `files:write`"):
-            await docket.open(approval({"text": "x" * 20_000}))
+            await queue.open(approval({"text": "x" * 20_000}))
         assert not slack.workspace.channel(CHANNEL).posts
-        await docket.open(approval({"text": "x"}))
+        await queue.open(approval({"text": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ async def test_a_file_needs_its_scope_and_without_it_nothing_is_asked() -> None:
 def test_a_channel_without_the_app_is_said_so(channel: str, words: str) -> None:
     @run
     async def test() -> None:
-        docket = slack_docket(default=workflow(channel=channel))
-        async with staffed(docket) as (_, _, office):
-            error = await refused(docket)
+        queue = slack_queue(default=workflow(channel=channel))
+        async with staffed(queue) as (_, _, office):
+            error = await refused(queue)
             assert words in error.reason
             assert error.kind == "slack_channel"
             assert office.counted("slack_channel")
@@ -158,23 +158,23 @@ def test_a_channel_without_the_app_is_said_so(channel: str, words: str) -> None:
 
 @run
 async def test_an_archived_channel_is_said_so() -> None:
-    async with staffed(slack_docket(default=workflow(channel=CHANNEL))) as (slack, docket, _):
+    async with staffed(slack_queue(default=workflow(channel=CHANNEL))) as (slack, queue, _):
         slack.workspace.channel(CHANNEL).archived = True
-        assert "it is archived" in (await refused(docket)).reason
+        assert "it is archived" in (await refused(queue)).reason
 
 
 @pytest.mark.parametrize("how", ["drop", "500", "html", "internal_error"])
 def test_slack_that_is_down_is_said_so_and_nothing_is_left_to_see(how: str) -> None:
     @run
     async def test() -> None:
-        async with staffed(ask_seconds=1.0) as (slack, docket, office):
+        async with staffed(ask_seconds=1.0) as (slack, queue, office):
             slack.faults["*"] = Fault(how, 1_000)
-            error = await refused(docket)
+            error = await refused(queue)
             assert error.kind == "slack_down"
             assert office.counted("slack_down")
             slack.faults.clear()
             assert not slack.workspace.channel(CHANNEL).posts
-            await docket.open(approval())
+            await queue.open(approval())
 
     test()
 
@@ -183,19 +183,19 @@ def test_slack_that_is_down_is_said_so_and_nothing_is_left_to_see(how: str) -> N
 async def test_slack_that_cannot_be_reached_is_said_so() -> None:
     async with FakeSlack() as slack:
         pass
-    docket = slack_docket()
-    office = Office(slack, docket, ask_seconds=0.7)
+    queue = slack_queue()
+    office = Office(slack, queue, ask_seconds=0.7)
     async with running(office):
-        error = await refused(docket)
+        error = await refused(queue)
         assert error.reason.startswith("Slack cannot be reached: ")
         assert error.kind == "slack_down"
 
 
 @run
 async def test_a_short_outage_delays_a_question_and_doubles_none() -> None:
-    async with staffed() as (slack, docket, _):
+    async with staffed() as (slack, queue, _):
         slack.faults["chat.postMessage"] = Fault("500")
-        asked = await docket.open(approval())
+        asked = await queue.open(approval())
         assert asked_by(slack) == [asked.id]
 
 
@@ -203,23 +203,23 @@ async def test_a_short_outage_delays_a_question_and_doubles_none() -> None:
 def test_a_post_that_was_not_answered_but_done_is_found_and_not_repeated(how: str) -> None:
     @run
     async def test() -> None:
-        async with staffed() as (slack, docket, _):
+        async with staffed() as (slack, queue, _):
             slack.faults["chat.postMessage"] = Fault(how)
-            asked = await docket.open(approval())
+            asked = await queue.open(approval())
             assert asked_by(slack) == [asked.id]
             assert slack.count("chat.postMessage") == 1
             slack.workspace.react("U0ALICE", "+1")
-            await becomes(docket, asked, State.APPROVED)
+            await becomes(queue, asked, State.APPROVED)
 
     test()
 
 
 @run
 async def test_a_post_in_doubt_that_cannot_be_looked_for_is_refused() -> None:
-    async with staffed() as (slack, docket, _):
+    async with staffed() as (slack, queue, _):
         slack.workspace.apps["xoxb-your-token"].scopes = SCOPES - {"channels:history"}
         slack.faults["chat.postMessage"] = Fault("act")
-        error = await refused(docket)
+        error = await refused(queue)
         assert "lacks the scope `channels:history` (for `conversations.history`)" in error.reason
         assert error.reason.endswith("; a message may stand there, and counts for nothing")
         assert len(asked_by(slack)) == 1
@@ -227,36 +227,36 @@ async def test_a_post_in_doubt_that_cannot_be_looked_for_is_refused() -> None:
 
 @run
 async def test_after_a_kill_between_post_and_note_the_same_message_is_taken_up() -> None:
-    docket = slack_docket()
+    queue = slack_queue()
     async with FakeSlack() as slack:
-        killed = Office(slack, docket)
+        killed = Office(slack, queue)
         slack.workspace.say("U0BOB", "small talk")
         async with running(killed):
-            asked = await docket.open(approval())
-            other = await docket.open(approval())
+            asked = await queue.open(approval())
+            other = await queue.open(approval())
         for number in range(150):
             slack.workspace.say("U0BOB", f"small talk {number}")
-        next_life = Office(slack, docket)
+        next_life = Office(slack, queue)
         async with running(next_life):
             # The note was never written.
-            await docket.ask_again(asked.id)
+            await queue.ask_again(asked.id)
             assert sorted(asked_by(slack)) == sorted([asked.id, other.id])
             slack.workspace.react("U0ALICE", "+1", slack.workspace.asked()[0]["ts"])
-            await becomes(docket, asked, State.APPROVED)
+            await becomes(queue, asked, State.APPROVED)
 
 
 @run
 async def test_a_message_in_doubt_is_told_its_end_once_slack_answers_again() -> None:
-    async with staffed(ask_seconds=0.5) as (slack, docket, _):
+    async with staffed(ask_seconds=0.5) as (slack, queue, _):
         slack.faults["chat.postMessage"] = Fault("act")
         slack.faults["conversations.history"] = Fault("500", 3)
-        await refused(docket)
+        await refused(queue)
         (post,) = slack.workspace.asked()
         await within(lambda: "taken as never posted" in str(post["blocks"]), "its end")
 
 
 @run
 async def test_ten_at_once_are_ten_messages_and_none_twice() -> None:
-    async with staffed() as (slack, docket, _):
-        await asyncio.gather(*(docket.open(approval({"n": n})) for n in range(5)))
+    async with staffed() as (slack, queue, _):
+        await asyncio.gather(*(queue.open(approval({"n": n})) for n in range(5)))
         assert len(set(asked_by(slack))) == len(asked_by(slack)) == 5

@@ -6,7 +6,7 @@ import pytest
 
 from tests.harness.slack import FakeSlack, Fault
 from tests.harness.slack.workspace import ApiError, Post
-from tests.harness.slack_channel import Office, approval, becomes, running, slack_docket, staffed
+from tests.harness.slack_channel import Office, approval, becomes, running, slack_queue, staffed
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, Transition
 
@@ -18,14 +18,14 @@ def says(post: Post) -> str:
 
 @run
 async def test_the_message_says_in_the_end_who_when_and_what_became_of_it() -> None:
-    async with staffed() as (slack, docket, _):
-        asked = await docket.open(approval({"user": "bob"}))
+    async with staffed() as (slack, queue, _):
+        asked = await queue.open(approval({"user": "bob"}))
         (post,) = slack.workspace.asked()
         slack.workspace.react("U0ALICE", "+1")
         await within(lambda: "*Approved* by <@U0ALICE>" in says(post), "the approval")
         assert "Not used yet" in says(post)
-        await docket.step(asked.id, Transition.SEND)
-        await docket.step(asked.id, Transition.FINISH)
+        await queue.step(asked.id, Transition.SEND)
+        await queue.step(asked.id, Transition.FINISH)
         await within(lambda: "the server answered" in says(post), "the end")
         assert post["text"] == "Done: tool delete_user"
         assert "bob" in str(post["blocks"])
@@ -33,11 +33,11 @@ async def test_the_message_says_in_the_end_who_when_and_what_became_of_it() -> N
 
 @run
 async def test_of_several_changes_in_a_row_only_the_last_is_told() -> None:
-    async with staffed(settle_seconds=1.0) as (slack, docket, _):
-        asked = await docket.open(approval())
-        await docket.step(asked.id, Transition.APPROVE, decided=asked.opened)
-        await docket.step(asked.id, Transition.SEND)
-        await docket.step(asked.id, Transition.FINISH)
+    async with staffed(settle_seconds=1.0) as (slack, queue, _):
+        asked = await queue.open(approval())
+        await queue.step(asked.id, Transition.APPROVE, decided=asked.opened)
+        await queue.step(asked.id, Transition.SEND)
+        await queue.step(asked.id, Transition.FINISH)
         (post,) = slack.workspace.asked()
         await within(lambda: "the server answered" in says(post), "the end")
         assert slack.count("chat.update") == 1
@@ -45,8 +45,8 @@ async def test_of_several_changes_in_a_row_only_the_last_is_told() -> None:
 
 @run
 async def test_a_rejections_reason_stands_in_a_box() -> None:
-    async with staffed() as (slack, docket, _):
-        await docket.open(approval())
+    async with staffed() as (slack, queue, _):
+        await queue.open(approval())
         (post,) = slack.workspace.asked()
         slack.workspace.say("U0ALICE", "use <https://staging|staging>", thread=post["ts"])
         slack.workspace.react("U0ALICE", "x")
@@ -56,44 +56,44 @@ async def test_a_rejections_reason_stands_in_a_box() -> None:
 
 @run
 async def test_an_end_that_could_not_be_told_is_told_when_slack_is_back() -> None:
-    async with staffed() as (slack, docket, _):
-        asked = await docket.open(approval())
+    async with staffed() as (slack, queue, _):
+        asked = await queue.open(approval())
         (post,) = slack.workspace.asked()
         slack.faults["chat.update"] = Fault("500", 2)
-        await docket.step(asked.id, Transition.EXPIRE)
+        await queue.step(asked.id, Transition.EXPIRE)
         await within(lambda: "*Timed out*" in says(post), "the end")
         assert slack.count("chat.update") == 3
 
 
 @run
 async def test_after_a_restart_pending_ones_go_on_and_ended_ones_are_told() -> None:
-    docket = slack_docket()
+    queue = slack_queue()
     async with FakeSlack() as slack:
-        first = Office(slack, docket)
+        first = Office(slack, queue)
         async with running(first):
-            asked, ended = await docket.open(approval()), await docket.open(approval())
-        await docket.step(ended.id, Transition.CANCEL)
+            asked, ended = await queue.open(approval()), await queue.open(approval())
+        await queue.step(ended.id, Transition.CANCEL)
         one, two = slack.workspace.asked()
         slack.workspace.react("U0ALICE", "+1", one["ts"])
-        second = Office(slack, docket)
+        second = Office(slack, queue)
         async with running(second):
-            await becomes(docket, asked, State.APPROVED)
+            await becomes(queue, asked, State.APPROVED)
             await within(lambda: "*Cancelled*" in says(two), "the end")
             await within(lambda: "*Approved*" in says(one), "the approval")
-        updates, third = slack.count("chat.update"), Office(slack, docket)
+        updates, third = slack.count("chat.update"), Office(slack, queue)
         async with running(third):
-            await docket.open(approval())
+            await queue.open(approval())
         assert slack.count("chat.update") == updates
         assert len(slack.workspace.asked()) == 3
 
 
 @run
 async def test_where_messages_may_not_be_changed_any_more_the_thread_says_it() -> None:
-    async with staffed() as (slack, docket, _):
-        asked = await docket.open(approval())
+    async with staffed() as (slack, queue, _):
+        asked = await queue.open(approval())
         (post,) = slack.workspace.asked()
         post["bot_id"], post["user"] = "B0ELSE", "U0ELSE"  # so that an update is refused
-        await docket.step(asked.id, Transition.EXPIRE)
+        await queue.step(asked.id, Transition.EXPIRE)
         await within(lambda: post.get("reply_count"), "a reply")
         reply = slack.workspace.channel("C0APPROVALS").posts[-1]
         assert "*Timed out*" in says(reply)
@@ -102,11 +102,11 @@ async def test_where_messages_may_not_be_changed_any_more_the_thread_says_it() -
 
 @run
 async def test_an_end_without_arguments_left_keeps_those_that_the_message_shows() -> None:
-    async with staffed() as (slack, docket, _):
-        asked = await docket.open(approval({"user": "bob"}))
+    async with staffed() as (slack, queue, _):
+        asked = await queue.open(approval({"user": "bob"}))
         (post,) = slack.workspace.asked()
-        call = replace(docket.get(asked.id).call, body=b"")
-        await docket.step(asked.id, Transition.EXPIRE, call=call)
+        call = replace(queue.get(asked.id).call, body=b"")
+        await queue.step(asked.id, Transition.EXPIRE, call=call)
         await within(lambda: "*Timed out*" in says(post), "the end")
         assert "bob" in str(post["blocks"])
 
@@ -129,8 +129,8 @@ def _tampered(post: Post, how: str, slack: FakeSlack) -> None:
 def test_a_message_that_is_not_ours_any_more_does_not_count_and_is_replaced(how: str) -> None:
     @run
     async def test() -> None:
-        async with staffed() as (slack, docket, office):
-            asked = await docket.open(approval())
+        async with staffed() as (slack, queue, office):
+            asked = await queue.open(approval())
             (old,) = slack.workspace.asked()
             slack.faults["conversations.history"] = Fault("500", 1)
             slack.workspace.react("U0ALICE", "+1")
@@ -140,20 +140,20 @@ def test_a_message_that_is_not_ours_any_more_does_not_count_and_is_replaced(how:
             new = slack.workspace.asked()[-1]
             word = "deleted" if how == "deleted" else "changed"
             assert f"An earlier message of this request was {word}" in says(new)
-            assert docket.get(asked.id).state is State.PENDING
+            assert queue.get(asked.id).state is State.PENDING
             await within(
-                lambda: new["ts"] in (docket.get(asked.id).announced or ""), "the new note"
+                lambda: new["ts"] in (queue.get(asked.id).message_ref or ""), "the new note"
             )
             slack.workspace.react("U0ALICE", "+1", new["ts"])
-            await becomes(docket, asked, State.APPROVED)
+            await becomes(queue, asked, State.APPROVED)
 
     test()
 
 
 @run
 async def test_a_message_changed_again_and_again_is_replaced_three_times() -> None:
-    async with staffed() as (slack, docket, office):
-        await docket.open(approval())
+    async with staffed() as (slack, queue, office):
+        await queue.open(approval())
         for number in range(3):
             _tampered(slack.workspace.asked()[-1], "blocks", slack)
             await within(
@@ -169,7 +169,7 @@ async def test_a_message_changed_again_and_again_is_replaced_three_times() -> No
 
 @run
 async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for_ours() -> None:
-    docket = slack_docket()
+    queue = slack_queue()
     async with FakeSlack() as slack:
         asked = approval(opened=0.0)  # from a former life, so it is looked for first
         slack.workspace.put(
@@ -181,27 +181,27 @@ async def test_a_message_of_somebody_elses_app_with_the_same_id_is_not_taken_for
                 },
             },
         )  # fmt: skip
-        office = Office(slack, docket)
+        office = Office(slack, queue)
         async with running(office):
-            await docket.open(asked)
+            await queue.open(asked)
         assert [post["user"] for post in slack.workspace.asked()] == ["U0ROBOT", "U0BOT"]
 
 
 @run
 async def test_a_message_that_was_changed_while_we_were_down_is_not_taken_up() -> None:
-    docket = slack_docket()
+    queue = slack_queue()
     async with FakeSlack() as slack:
-        first = Office(slack, docket)
+        first = Office(slack, queue)
         async with running(first):
-            asked = await docket.open(approval({"user": "bob"}))
+            asked = await queue.open(approval({"user": "bob"}))
         (old,) = slack.workspace.asked()
         _tampered(old, "blocks", slack)
-        second = Office(slack, docket)
+        second = Office(slack, queue)
         async with running(second):
             # Without a note of it, as after a kill between the post and the note.
-            again = await docket.ask_again(asked.id)
+            again = await queue.ask_again(asked.id)
         assert len(slack.workspace.asked()) == 2
-        assert old["ts"] not in (again.announced or "")
+        assert old["ts"] not in (again.message_ref or "")
 
 
 def test_the_fake_refuses_to_change_what_is_not_there() -> None:

@@ -25,8 +25,8 @@ def test_https_proxy_and_ssl_cert_file_are_honoured(tmp_path: Path) -> None:
                 "HTTP_PROXY": "http://127.0.0.1:1",
                 "SSL_CERT_FILE": str(authority.file),
             }
-            async with staffed(slack=_Open(slack), environ=environ) as (_, docket, _):
-                await docket.open(approval())
+            async with staffed(slack=_Open(slack), environ=environ) as (_, queue, _):
+                await queue.open(approval())
             assert len(slack.workspace.asked()) == 1
             head = proxy.requests[0].decode()
             assert head.startswith(f"CONNECT {HOST}:443 HTTP/1.1\r\n")
@@ -56,8 +56,8 @@ def test_no_proxy_excepts_slack_and_http_has_no_proxy(
 
     @run
     async def test() -> None:
-        async with staffed(environ={"HTTPS_PROXY": "http://127.0.0.1:1"}) as (slack, docket, _):
-            await docket.open(approval())
+        async with staffed(environ={"HTTPS_PROXY": "http://127.0.0.1:1"}) as (slack, queue, _):
+            await queue.open(approval())
             assert slack.workspace.asked()
         authority = Authority(tmp_path / "authority")
         environ = {
@@ -68,8 +68,8 @@ def test_no_proxy_excepts_slack_and_http_has_no_proxy(
         fake = FakeSlack(tls=authority.server("127.0.0.1"))
         async with fake:
             fake.url = fake.url.replace("http:", "https:")
-            async with staffed(slack=_Open(fake), environ=environ) as (_, docket, _):
-                await docket.open(approval())
+            async with staffed(slack=_Open(fake), environ=environ) as (_, queue, _):
+                await queue.open(approval())
                 assert fake.workspace.asked()
 
     test()
@@ -81,9 +81,9 @@ def test_a_certificate_of_nobody_known_is_refused_in_words(tmp_path: Path) -> No
         fake = FakeSlack(tls=Authority(tmp_path / "authority").server("127.0.0.1"))
         async with fake:
             fake.url = fake.url.replace("http:", "https:")
-            async with staffed(slack=_Open(fake), ask_seconds=0.2) as (_, docket, _):
+            async with staffed(slack=_Open(fake), ask_seconds=0.2) as (_, queue, _):
                 with pytest.raises(AskFailed, match="certificate verify failed") as caught:
-                    await docket.open(approval())
+                    await queue.open(approval())
                 assert caught.value.kind == "slack_down"
 
     test()

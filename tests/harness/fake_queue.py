@@ -1,10 +1,11 @@
-"""The one docket that tests of adapters use: the real book and its rules, kept in memory.
+"""The one queue that tests of channels use: the real registry and its rules, kept in memory.
 
-Only the file and the herald are others. `tests/proxy/approvals/test_notifier.py` holds this to the
-desk on its real store.
+Only the file and the notifier are others. `tests/proxy/approvals/test_queue.py` holds this to the
+service on its real store.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
@@ -14,11 +15,11 @@ from tests.harness.policy import AGENT
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel, StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
-from thoughtgate_proxy.approvals.notifier import ChannelDocket
+from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import Approval, Ending, Transition, Vote, after
-from thoughtgate_proxy.core.config.values import Adapter, Workflow
+from thoughtgate_proxy.core.config.values import Workflow
 from thoughtgate_proxy.core.policy.identity import from_words
 from thoughtgate_proxy.telemetry.metrics import Metrics
 from thoughtgate_proxy.telemetry.record import Record
@@ -35,9 +36,9 @@ ENDINGS: Final = {
 
 
 class MemoryStore:
-    """What a book needs of `approvals.store.Store`; while `trouble` says why, nothing is kept.
+    """What a registry needs of `approvals.store.Store`; while `trouble` says why, nothing is kept.
 
-    The book alone writes, one change at a time, and has what it wrote: there is nothing to compare.
+    The registry alone writes, one change at a time, and has what it wrote: nothing to compare.
     """
 
     def __init__(self) -> None:
@@ -78,18 +79,20 @@ class MemoryStore:
             raise StoreUnavailable(f"the store of approvals: {self.trouble}")
 
 
-class FakeDocket(ChannelDocket):
-    """The docket of one adapter, and what a desk does with it, each to its end before it returns.
+class FakeQueue(ApprovalQueue):
+    """The queue of one channel, and what a service does with it, each to its end before it returns.
 
     `workflows` are those in force, and may be changed.
     """
 
-    def __init__(self, adapter: Adapter, workflows: Mapping[str, Workflow], clock: Clock) -> None:
+    def __init__(self, adapter: str, workflows: Mapping[str, Workflow], clock: Clock) -> None:
         self.clock, self.store, self.workflows = clock, MemoryStore(), dict(workflows)
         self.log = Lines()
         audit = AuditLog(Record(self.log, Metrics(), from_words(AGENT, "agents", "pod")))
         super().__init__(
-            adapter, ApprovalRegistry(cast(Store, self.store), clock, audit), lambda: self.workflows
+            adapter,
+            ApprovalRegistry(cast(Store, self.store), clock, audit, os.urandom),
+            lambda: self.workflows,
         )
         self._asking: Channel | None = None
 
@@ -100,46 +103,46 @@ class FakeDocket(ChannelDocket):
     @property
     def votes(self) -> list[Vote]:
         """All that have been counted."""
-        return [vote for approval in self._book.every() for vote in approval.votes]
+        return [vote for approval in self._registry.every() for vote in approval.votes]
 
     def get(self, id: str) -> Approval:
         """It, whoever is asked and whatever became of it. Raises `KeyError`."""
-        return self._book.get(id)
+        return self._registry.get(id)
 
     async def open(self, approval: Approval) -> Approval:
         """Ask for a new one. Raises `AskFailed`, and then it has ended."""
-        async with self._book.lock:
-            await self._book.add(approval)
+        async with self._registry.lock:
+            await self._registry.add(approval)
         return await self._ask(approval.id)
 
     async def ask_again(self, id: str) -> Approval:
         """As after a kill between the question and the note of it."""
-        await self._book.note(id, announced=None)
+        await self._registry.note(id, message_ref=None)
         return await self._ask(id)
 
     async def step(self, id: str, step: Transition, **changes: Any) -> Approval:
-        """Let something happen to one. Raises as the book does."""
+        """Let something happen to one. Raises as the registry does."""
         if step in ENDINGS:
             changes = {"ending": ENDINGS[step], **changes}
-        return await self._tell(await self._book.step(id, step, **changes))
+        return await self._tell(await self._registry.step(id, step, **changes))
 
     async def vote(self, id: str, vote: Vote) -> Approval:
-        """Count it as the desk does, and tell the adapter of what changed."""
-        before = self._book.get(id) if self.find(id) is not None else None
+        """Count it as the service does, and tell the channel of what changed."""
+        before = self._registry.get(id) if self.find(id) is not None else None
         voted = await super().vote(id, vote)
         return voted if voted is before else await self._tell(voted)
 
     async def _ask(self, id: str) -> Approval:
         if self._asking is None:
-            return self._book.get(id)
+            return self._registry.get(id)
         try:
-            where = await self._asking.ask(self._book.get(id))
+            where = await self._asking.ask(self._registry.get(id))
         except AskFailed as error:
             await self.step(id, Transition.CANCEL, ending=Ending.NOT_TOLD, reason=error.reason)
             raise
-        return await self._book.note(id, announced=where)
+        return await self._registry.note(id, message_ref=where)
 
     async def _tell(self, approval: Approval) -> Approval:
         if self._asking is not None:
-            await self._asking.tell(approval)
+            await self._asking.update(approval)
         return approval

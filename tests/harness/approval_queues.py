@@ -1,4 +1,4 @@
-"""The two dockets that `test_docket` holds to each other: the tests' and the desk's own."""
+"""The two queues that `test_queue` holds to each other: the tests' and the service's own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,9 +10,8 @@ import pytest
 
 from tests.harness.approval_service import Humans, World, a_call, configured, world
 from tests.harness.clock import ManualClock
-from tests.harness.docket import ENDINGS, FakeDocket
+from tests.harness.fake_queue import ENDINGS, FakeQueue
 from thoughtgate_proxy.core.approval import Approval, Asked, Transition, VoteValue
-from thoughtgate_proxy.core.config.values import Adapter
 
 FLOW: dict[str, Any] = {"adapter": "page", "timeout": "60s", "valid_for": "30s"}
 TWO = FLOW | {"required": 2, "approvers": ["ada", "bob"]}
@@ -26,7 +25,7 @@ APPROVE, REJECT = VoteValue.APPROVE, VoteValue.REJECT
 
 
 class Side(Protocol):
-    """A docket, and what happens around it."""
+    """A queue, and what happens around it."""
 
     clock: ManualClock
 
@@ -48,43 +47,50 @@ class Side(Protocol):
 
 
 class Fake:
-    """The tests' docket."""
+    """The tests' queue."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.docket = FakeDocket(Adapter.PAGE, {}, self.clock)
-        self.humans = Humans(self.docket)
-        self.docket.attach(self.humans)
+        self.queue = FakeQueue("page", {}, self.clock)
+        self.humans = Humans(self.queue)
+        self.queue.attach(self.humans)
         self.configure("one")
 
     async def open(self, number: int, flow: str = "one") -> Approval:
         self.configure(flow)
-        chosen, now = self.docket.workflows["default"], self.clock.now()
+        chosen, now = self.queue.workflows["default"], self.clock.now()
         why = Asked("default", chosen.adapter, "a rule asks for it", "rules", correlation="c1")
-        return await self.docket.open(
+        return await self.queue.open(
             Approval(
                 f"tg_{number}", a_call(n=number), why, now, now + chosen.timeout, chosen.required
             )
         )
 
     async def step(self, id: str, step: Transition) -> None:
-        await self.docket.step(id, step)
+        await self.queue.step(id, step)
 
     def configure(self, flow: str) -> None:
-        self.docket.workflows.clear()
-        self.docket.workflows.update(_gate(flow).config.approval)
+        self.queue.workflows.clear()
+        self.queue.workflows.update(_gate(flow).config.approval)
 
     async def spoil(self, *, spoilt: bool) -> None:
-        self.docket.store.trouble = "it cannot be written" if spoilt else None
+        self.queue.store.trouble = "it cannot be written" if spoilt else None
+
+
+class _Unheard(asyncio.Event):
+    """Wakes nobody: else the supervisor ends what is due, sooner or later."""
+
+    def set(self) -> None:
+        """Do nothing."""
 
 
 class Real:
-    """The desk's docket, over its file."""
+    """The service's queue, over its file."""
 
     def __init__(self, world: World) -> None:
         self.world, self.clock = world, world.clock
         self.asked = 0
-        world.desk._book.on_change = lambda: None  # or it ends what is due, sooner or later
+        world.service._registry.changes = _Unheard()
 
     @property
     def humans(self) -> Humans:
@@ -95,11 +101,11 @@ class Real:
         opened = await self.world.open(a_call(n=number))
         self.asked += 1
         await self.world.asked(self.asked)
-        return self.world.desk._book.get(opened.id)
+        return self.world.service._registry.get(opened.id)
 
     async def step(self, id: str, step: Transition) -> None:
         changes: dict[str, Any] = {"ending": ENDINGS[step]} if step in ENDINGS else {}
-        await self.world.desk._book.step(id, step, **changes)
+        await self.world.service._registry.step(id, step, **changes)
 
     def configure(self, flow: str) -> None:
         self.world.gate = _gate(flow)
@@ -126,12 +132,12 @@ async def _real(folder: Path) -> AsyncIterator[Side]:
 
 
 SIDES: dict[str, Callable[[Path], AbstractAsyncContextManager[Side]]] = {
-    "the fake": _fake, "the desk's": _real,
+    "the fake": _fake, "the service's": _real,
 }  # fmt: skip
 
 
 def on_both(story: Callable[[Side], Awaitable[None]]) -> Any:
-    """Make a story a test of both dockets."""
+    """Make a story a test of both queues."""
 
     @pytest.mark.parametrize("which", list(SIDES))
     def test(tmp_path: Path, which: str) -> None:
