@@ -20,6 +20,8 @@ class Budget:
 
     def __init__(self, total: int) -> None:
         self.taken = 0
+        self.high = 0
+        """The most that was charged since `emptied` last held."""
         self.resize(total)
 
     def resize(self, total: int) -> None:
@@ -27,6 +29,13 @@ class Budget:
         self.total = total
         self.unreserved = total - total // _RESERVED
         """What those may fill together who are charged more than `SMALL_BYTES`."""
+
+    def emptied(self, least: int) -> bool:
+        """Whether at least `least` bytes were charged since this last held, and few are by now."""
+        if self.high < least or self.taken > self.high // 4:
+            return False
+        self.high = self.taken
+        return True
 
 
 class Share:
@@ -41,10 +50,12 @@ class Share:
         """Charge `size` bytes more, or none at all. Raises `TooBig`, `NoRoom`."""
         budget, charged = self._budget, self.charged + size
         most = budget.total if charged <= SMALL_BYTES else budget.unreserved
-        if budget.taken + size > most:
+        taken = budget.taken + size
+        if taken > most:
             raise TooBig if charged > most else NoRoom
-        self.charged = charged
-        budget.taken += size
+        self.charged, budget.taken = charged, taken
+        if taken > budget.high:  # quicker than `max`
+            budget.high = taken
 
     def subtract(self, size: int) -> None:
         """Give back `size` bytes, or as many as are charged."""

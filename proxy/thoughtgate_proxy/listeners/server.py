@@ -157,7 +157,6 @@ class HttpServer:
         self._connections = OpenConnections()
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
-        self._high = 0  # the most that was charged since the heap was trimmed
         times = service.timeouts
         self._period = min(1.0, min(times.idle, times.head, times.body, times.linger) / 4)
 
@@ -173,17 +172,10 @@ class HttpServer:
         for connection in [one for one in self._connections if one.deadline <= now]:
             connection.time_out()
         self._sweeping = None
-        self._trim()
+        if self._service.budget.emptied(_TRIM_BYTES):
+            heap.trim()  # what peers had filled is the kernel's again
         if self._connections:
             self._sweeping = self._loop.call_later(self._period, self._sweep)
-
-    def _trim(self) -> None:
-        """Give the kernel back what peers had filled and fill no more."""
-        taken = self._service.budget.taken
-        self._high = max(self._high, taken)
-        if self._high > _TRIM_BYTES and taken < self._high // 4:
-            self._high = taken
-            heap.trim()
 
     async def shutdown(self, seconds: float) -> None:
         """Close all connections; those with requests under way have so long to end by themselves.

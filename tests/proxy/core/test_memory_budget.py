@@ -51,6 +51,18 @@ def test_only_what_is_small_may_use_the_reserve() -> None:
         small.add(1)
 
 
+def test_it_tells_once_that_it_is_empty_again() -> None:
+    budget = Budget(8 * MIB)
+    share = Share(budget)
+    assert not budget.emptied(MIB)
+    share.add(2 * MIB)
+    assert not budget.emptied(MIB)
+    share.release()
+    assert not budget.emptied(4 * MIB)
+    assert budget.emptied(MIB)
+    assert not budget.emptied(MIB)
+
+
 @given(st.lists(st.lists(st.integers(0, 200), max_size=5), max_size=8))
 def test_nothing_stays_charged(sizes: list[list[int]]) -> None:
     budget = Budget(300)
