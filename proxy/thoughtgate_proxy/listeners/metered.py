@@ -14,7 +14,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
-from thoughtgate_proxy.core.protocol.http import HttpRefused
+from thoughtgate_proxy.core.protocol.http import Headers, HttpRefused
 from thoughtgate_proxy.listeners.body_pieces import read_whole
 from thoughtgate_proxy.listeners.connection_types import Connections, Queue, ReadState
 from thoughtgate_proxy.listeners.refusals import not_spoken, too_long, unreadable
@@ -53,6 +53,8 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
         self._unread = 0  # bytes of the body that are charged until they are read
         self._paused = False  # aiohttp takes no more just now
         self._begun_at: float | None = None
+        self.headers: Headers = ()
+        """Of the request that is under way."""
         self.lasts = True
         """Whether the connection may be used again after the reply."""
         self.writable: asyncio.Future[None] | None = None
@@ -160,7 +162,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
     def _on_request(self, message: RawRequestMessage, data: bytes, end: int, size: int) -> None:
         """A head of `size` bytes is whole, and ends at `end` in `data`."""
         block = self._service.blocks.of(message.raw_headers)
-        self.lasts = not message.should_close
+        self.lasts, self.headers = not message.should_close, block.headers
         if not self._begin(message, block, size):
             return
         rest = len(data) - end
@@ -256,10 +258,7 @@ class Metered(asyncio.BufferedProtocol, asyncio.Transport):
             messages.pop()
 
     async def body(self) -> bytes:
-        """The body of the request that is under way, whole.
-
-        Raises `ConnectionAbortedError` once it was refused.
-        """
+        """The whole body. Raises `ConnectionAbortedError` once it was refused."""
         payload = self._payload
         if payload.is_eof():
             body = payload.read_nowait() if payload is not EMPTY_PAYLOAD else b""

@@ -107,8 +107,7 @@ class _Server(Server):
         if not target.isascii():  # as it stood in the request line, byte for byte
             target = target.encode("utf-8", "surrogateescape").decode("latin-1")
         method = message.method
-        headers = service.blocks.of(message.raw_headers).headers
-        answer = service.handle(HttpRequest(method, target, headers, body))
+        answer = service.handle(HttpRequest(method, target, connection.headers, body))
         if not isinstance(answer, HttpReply):
             if service.active <= FEW:
                 service.to_replies.expect()
