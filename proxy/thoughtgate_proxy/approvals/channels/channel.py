@@ -73,9 +73,9 @@ class ChannelSettings:
 class ChannelContext:
     """What the process gives to a channel.
 
-    `ready` is set when the process serves. `serve_page` serves the approvals page of a `PageChannel`
-    (not named here: each channel knows this file) on the pod's port 7468 until cancelled, and raises
-    `OSError`.
+    `ready` is set when the process serves. `serve_page` serves the approvals page of a
+    `PageChannel` (not named here: each channel knows this file) on the pod's port 7468 until
+    cancelled, and raises `OSError`.
     """
 
     settings: ChannelSettings
