@@ -104,6 +104,23 @@ async def long_events(victim: Victim) -> None:
         await settled(victim)
 
 
+async def both(victim: Victim) -> None:
+    """An agent and its server together: bodies and heads that are slow, events that do not end."""
+
+    async def script(_: Received, peer: Peer) -> None:
+        with contextlib.suppress(OSError):
+            await peer.send(EVENTS + b"data: " + b"a" * ((1 << 20) - 100))
+            await peer.gone.wait()
+
+    victim.server.script = script
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 16_000
+    body = post(b"", "Content-Length: 1048576") + b"x" * 1_000_000
+    async with many(victim.proxy.port, 120) as wires:
+        sent = [post(call("get_user")), body, head]
+        await asyncio.gather(*(push(wire, sent[n % 3]) for n, wire in enumerate(wires)))
+        await settled(victim)
+
+
 def flood(request: bytes, piece: bytes, count: int) -> Callable[[Victim], Awaitable[None]]:
     """An attack by a stream of events that cost much more than their bytes; probes go on."""
 
@@ -144,6 +161,7 @@ ATTACKS: dict[str, tuple[Callable[[Victim], Awaitable[None]], float]] = {
     "listings of empty lists": (listing(b"[]", 1_000_000), 1.5),
     "listings of texts": (listing(b'"abcdefghijklmnopqrstuvwxyz"', 9_000_000), 2.5),
     "events that do not end": (long_events, 3.0),
+    "with its agent": (both, 3.0),
     "empty lines": (flood(post(call("get_user")), b"\n" * (1 << 16), 4), 4.0),
     "empty lines on a listening stream": (flood(LISTEN, b"\n" * (1 << 16), 4), 4.0),
     "notifications": (flood(post(call("get_user")), CHANGED * 900, 4), 4.0),
