@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.attacked import Victim, attacked, many, push, settled, silent
-from tests.harness.cgroup import needed
-from tests.harness.wait import run
+from tests.harness.cgroup import MIB, cgroup, needed
+from tests.harness.proxy_process import COMMAND, config, started
+from tests.harness.wait import run, soon
 from tests.harness.wire import Cut, ask, call, connected, get, post
 
 pytestmark = needed()
@@ -169,5 +170,19 @@ def test_an_agent_cannot_kill_it(tmp_path: Path, name: str) -> None:
     async def test() -> None:
         async with attacked(tmp_path, most_cpu) as victim:
             await attack(victim)
+
+    test()
+
+
+def test_a_container_that_is_too_small_is_refused_in_words(tmp_path: Path) -> None:
+    @run
+    async def test() -> None:
+        with cgroup(memory=36 * MIB, cpus=1.0) as group:
+            command: list[str | Path] = [*group.command(), COMMAND]
+            text = config("http://127.0.0.1:9")
+            async with started(tmp_path, text, command=command, ready=False, quiet=False) as proxy:
+                assert await soon(proxy.process.wait(), "the end of the process") == 1
+                line = await proxy.line("cannot start")
+        assert "raise the limit" in line["mistakes"][0]
 
     test()
