@@ -43,6 +43,9 @@ def test_what_the_server_asks_back_is_asked_through_the_task(tmp_path: Path) -> 
             told = await client.comes_to(task, "completed")
             assert told["result"]["content"][0]["text"] == "thanks"
             assert [line for line in await gate.audit() if line.get("step") == "answers"]
+            # A server must refuse a call whose headers are those of the `tasks/update`.
+            names = [(r.header("mcp-method"), r.header("mcp-name")) for r in gate.server.received]
+            assert names == [("tools/call", "delete_user")] * 2
 
     test()
 
