@@ -17,6 +17,7 @@ from thoughtgate_proxy.core.protocol import headers, message
 from thoughtgate_proxy.core.protocol.headers import Head
 from thoughtgate_proxy.core.protocol.message import Message, Notification, Request, Response
 from thoughtgate_proxy.core.protocol.methods import unknown
+from thoughtgate_proxy.core.protocol.trace import traceparent
 from thoughtgate_proxy.mcp import answers
 from thoughtgate_proxy.telemetry.record import Record
 
@@ -120,9 +121,7 @@ class Authorizer:
             decisions = settle_holds(decisions, alone=alone)
             stopped = first_stopped(decisions)
         arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
-        meta = request.params.get("_meta")
-        trace = head.header("traceparent") or (meta.get("traceparent") if meta else None)
-        trace = trace if isinstance(trace, str) else None
+        trace = traceparent(request.params, head.header("traceparent"))
         for target, decision in zip(request.targets, decisions, strict=True):
             if stopped is not None and decision.goes_on:
                 # The request goes nowhere if one of its targets may not be reached.

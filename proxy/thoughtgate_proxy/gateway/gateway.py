@@ -105,7 +105,7 @@ class Gateway:
             return self._fail(error)
 
     def _get(self, http: HttpRequest, head: Head) -> Exchange:
-        metadata = well_known(http.target, self._active.engine.config.enabled_sources)
+        metadata = well_known(http.target, self._active.engine.config.sources)
         if metadata is not None:
             endpoint, request = self._new_endpoint(metadata), BodilessRequest.METADATA
             return self._send_bodiless(endpoint, request, head)
@@ -123,6 +123,10 @@ class Gateway:
 
     def _send_bodiless(self, endpoint: Endpoint, request: BodilessRequest, head: Head) -> Exchange:
         to = endpoint.route
+        if self._record.log.stuck:
+            self._record.metrics.errors.inc("log_stuck", "")
+            raise HttpRefused(503, "the log cannot be written, and nothing goes unlogged")
+        self._record.forwarded(request.method, to.source.id, to.target, self._new_id())
         permit = endpoint.engine.permit_bodiless(to.source, to.target, request)
         handler = listen.answer if request is BodilessRequest.LISTEN else passthrough.answer
         return Exchange(endpoint, permit, head, handler).send()
@@ -130,7 +134,12 @@ class Gateway:
     def _post(self, http: HttpRequest, head: Head) -> HttpReply | Awaitable[HttpReply]:
         endpoint, limits = self._endpoint(http.target), self._active.engine.config.limits
         try:
-            read = message.read(http.body, max_batch=limits.batch, max_depth=limits.json_depth)
+            read = message.read(
+                http.body,
+                max_batch=limits.batch,
+                max_depth=limits.json_depth,
+                max_values=limits.json_values,
+            )
         except Malformed as error:
             self._record.refused(self._new_id(), error.status, error.reason, limit=error.limit)
             return HttpReply(error.status, JSON, answers.error(error.id, error.code, error.reason))
@@ -224,7 +233,8 @@ class Gateway:
         for read, raw in batch.members:
             verdict = self._authorizer.authorize(to.source, head, read, raw, now, alone=False)
             if isinstance(verdict, Refuse):
-                own.append(verdict.body)
+                if not isinstance(read, Notification):  # which gets no answer
+                    own.append(verdict.body)
                 continue
             assert not isinstance(verdict, Hold)  # noqa: S101  no member of a batch is held
             sent.append(raw)
@@ -232,8 +242,9 @@ class Gateway:
             if isinstance(read, Request):
                 requests.append(read)
         if not sent:
-            return HttpReply(200, JSON, b"[" + b",".join(own) + b"]")
-        body = b"[" + b",".join(sent) + b"]" if own else http.body
+            return HttpReply(200, JSON, b"[%b]" % b",".join(own)) if own else HttpReply(202)
+        all_sent = len(sent) == len(batch.members)
+        body = http.body if all_sent else b"[%b]" % b",".join(sent)
         permit = endpoint.engine.permit(to.source, to.target, body, tuple(grounds))
         handler = partial(filtered.answer, own=own)
         return Exchange(endpoint, permit, head, handler, requests).send()
@@ -242,7 +253,7 @@ class Gateway:
         """That of a request target, remembered. Raises `HttpRefused`."""
         endpoint = self._endpoints.get(target)
         if endpoint is None:
-            sources = self._active.engine.config.enabled_sources
+            sources = self._active.engine.config.sources
             endpoint = self._new_endpoint(route(target, sources))
             self._endpoints.put(target, endpoint, len(target))
         return endpoint

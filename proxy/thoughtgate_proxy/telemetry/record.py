@@ -94,6 +94,13 @@ class Record:
         digest.update(arguments)
         return digest.hexdigest()
 
+    def forwarded(self, method: str, source: str, target: str, correlation: str) -> None:
+        """Log a request of HTTP that carries no message, and goes on without a decision."""
+        facts = {"http_method": method, "source": source, "target": target}
+        self.log.always(
+            "forwarded", Level.INFO, **facts, correlation_id=correlation, **self._principal
+        )
+
     def refused(
         self,
         correlation: str,

@@ -18,6 +18,7 @@ limits:
   header_block_bytes: 1024
   batch: 2
   json_depth: 4
+  json_values: 100
   listing_reply_bytes: 1024
   concurrent_requests: 3
 """
@@ -62,6 +63,10 @@ CASES = {
     ),
     "deep arguments": Case(
         "json_depth", post(call("get_user", x=[[[[]]]])), 400, -32700, "deeper than 4"
+    ),
+    "many values": Case(
+        "json_values", post(call("get_user", x=[0] * 100)), 400, -32700,
+        "more than 100 keys and values",
     ),
     "a long listing": Case(
         "listing_reply_bytes", post(LISTING), 502, 50201, "longer than 1024 bytes", "tools/list"

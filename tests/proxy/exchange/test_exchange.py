@@ -114,6 +114,7 @@ def test_the_end_of_a_session_passes_and_needs_one(gate: World) -> None:
         ending = get("/", "Mcp-Session-Id: s", method="DELETE")
         assert (await through(server, proxy, answering(status=204), ending)).status == 204
         assert server.received[0].method == "DELETE"
+        await proxy.line("forwarded", http_method="DELETE", target="/")
         assert server.received[0].header("mcp-session-id") == "s"
         reply = await through(server, proxy, polite, get("/", method="DELETE"))
         assert reply.status == 405
@@ -125,19 +126,27 @@ def test_the_end_of_a_session_passes_and_needs_one(gate: World) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/.well-known/oauth-protected-resource/mcp", "/.well-known/openid-configuration?x=1"],
+    ["/.well-known/oauth-protected-resource/mcp", "/.well-known/openid-configuration"],
 )
 def test_metadata_of_authorization_is_read_from_the_server(gate: World, path: str) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         reply = await through(server, proxy, answering(b'{"issuer":"x"}'), get(path))
         assert (reply.status, reply.json) == (200, {"issuer": "x"})
         assert server.received[0].target == path
+        await proxy.line("forwarded", http_method="GET", target=path)
 
     gate.run(test)
 
 
 @pytest.mark.parametrize(
-    "path", ["/.well-known/other", "/x/.well-known/oauth-x", "/.well-known/oauth-x%20", "/"]
+    "path",
+    [
+        "/.well-known/openid-configuration?x=1",
+        "/.well-known/other",
+        "/x/.well-known/oauth-x",
+        "/.well-known/oauth-x%20",
+        "/",
+    ],
 )
 def test_no_other_path_is_an_open_read_of_the_server(gate: World, path: str) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
@@ -188,7 +197,7 @@ def test_the_transport_before_streamable_http_is_named(gate: World) -> None:
         await peer.gone.wait()
 
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        reply = await through(server, proxy, script, get("/sse", STREAM))
+        reply = await through(server, proxy, script, get("/mcp", STREAM))
         assert reply.status == 501
         assert "HTTP+SSE" in reply.json["error"]["message"]
         await within(server.connections[-1].gone.is_set, "the end of the stream at the server")

@@ -46,7 +46,6 @@ BODIES = {
     "look-alike name, long s": (400, GOOD.replace(b'"arguments"', '"argumentſ":{},"arguments"'.encode())),
     "look-alike name, full width": (400, GOOD.replace(b'"arguments"', '"ｎame":"admin_reset","arguments"'.encode())),
     "look-alike name, zero width": (400, GOOD.replace(b'"arguments"', '"na\u200bme":"admin_reset","arguments"'.encode())),
-    "arguments that look alike": (400, GOOD.replace(b"{}", b'{"path":1,"PATH":2}')),
     "UTF-16": (400, BAD.decode().encode("utf-16")),
     "UTF-16 without a mark": (400, BAD.decode().encode("utf-16-le")),
     "UTF-32": (400, BAD.decode().encode("utf-32")),
@@ -203,14 +202,31 @@ def test_a_path_that_could_mean_another_is_refused(gate: World, name: str) -> No
     gate.run(test)
 
 
-@pytest.mark.parametrize("target", ["/", "/mcp", "/a;b", "/a;/b?x=//..", "/messages?sessionId=1"])
-def test_every_path_is_gated_alike(gate: World, target: str) -> None:
+@pytest.mark.parametrize("target", ["/", "/mcp", "/mcp/"])
+def test_every_endpoint_is_gated_alike(gate: World, target: str) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         (refused,) = await attempt(server, proxy, post(BAD, target=target))
         assert refused.json["result"]["isError"] is True
         (passed,) = await attempt(server, proxy, post(GOOD, target=target))
         assert "result" in passed.json
         assert server.received[0].target == target
+
+    gate.run(test)
+
+
+@pytest.mark.parametrize(
+    "target", ["/users/7", "/users/delete", "/admin/reset", "/a;b", "/mcp?x=//..", "/messages?id=1"]
+)
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+def test_no_other_route_of_the_server_is_reached(gate: World, method: str, target: str) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        ping = b'{"jsonrpc":"2.0","id":1,"method":"ping","user":"root"}'
+        data = post(ping, target=target).replace(b"POST", method.encode(), 1)
+        data = data.replace(b"\r\n\r\n", b"\r\nMcp-Session-Id: x\r\n\r\n", 1)
+        (reply,) = await attempt(server, proxy, data)
+        assert reply.status == 404
+        assert "`/mcp`" in reply.json["error"]["message"]
+        assert len(server.received) == 1, "only the fence"
 
     gate.run(test)
 
@@ -296,6 +312,20 @@ def test_a_batch_of_refusals_alone_is_not_sent(gate: World) -> None:
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
         (reply,) = await attempt(server, proxy, post(b"[" + BAD + b"]"))
         assert reply.json[0]["result"]["isError"] is True
+        assert len(server.received) == 1, "only the fence"
+
+    gate.run(test)
+
+
+def test_an_unknown_notification_in_a_batch_is_refused_and_gets_no_answer(gate: World) -> None:
+    async def test(server: FakeMcpServer, proxy: Proxy) -> None:
+        unknown, since = b'{"jsonrpc":"2.0","method":"vendor/did"}', len(proxy.lines)
+        replies = await attempt(server, proxy, post(b"[" + unknown + b"," + GOOD + b"]"))
+        assert [answer["id"] for answer in replies[0].json] == [2]
+        assert server.received[0].body == b"[" + GOOD + b"]"
+        await proxy.line("refused", since, method="vendor/did")
+        (alone,) = await attempt(server, proxy, post(b"[" + unknown + b"]"))
+        assert (alone.status, alone.body) == (202, b"")
         assert len(server.received) == 1, "only the fence"
 
     gate.run(test)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from thoughtgate_proxy.core import lazy_import
+from thoughtgate_proxy.core.config.cedar_guards import guarded
 from thoughtgate_proxy.core.config.cedar_scope import ANY, ScopePart, Uid, part
 from thoughtgate_proxy.core.config.cedar_text import (
     Statement,
@@ -15,6 +16,7 @@ from thoughtgate_proxy.core.config.cedar_text import (
     tokens,
     too_deep,
 )
+from thoughtgate_proxy.core.config.cedar_types import CannotGuardError, Guarded
 from thoughtgate_proxy.core.config.mistakes import Mark, Mistake, found, listed, nearest, one_line
 
 # Several megabytes and a tenth of the start, for nothing where there are no policies.
@@ -50,13 +52,15 @@ class CedarText:
 class CedarPolicy:
     """One policy. `id` is its `@id`, else `NAME#INDEX` (from 0); unique in its set.
 
-    `principal` and `action` are what its scope says of them.
+    `text` is what stands in the file, `guarded` what is evaluated; `principal` and `action` are
+    what its scope says of them.
     """
 
     id: str
     text: str
     file: str
     line: int
+    guarded: Guarded
     principal: ScopePart = ANY
     action: ScopePart = ANY
 
@@ -66,7 +70,7 @@ class CedarPolicies:
     """The whole set, in order, and the schema's text.
 
     cedarpy calls the policies of a text `policy0`, `policy1`, ... by position, so `policyN` of
-    `PolicySet.from_str(self.text)` is `policies[N]`.
+    `PolicySet.from_str(self.enforced)` is `policies[N]`.
     """
 
     policies: tuple[CedarPolicy, ...] = ()
@@ -74,8 +78,28 @@ class CedarPolicies:
 
     @property
     def text(self) -> str:
-        """All policies as one Cedar text."""
+        """All policies as one Cedar text, as they are written."""
         return "\n".join(policy.text for policy in self.policies)
+
+    @property
+    def enforced(self) -> str:
+        """All policies as one Cedar text, as they are evaluated."""
+        return "\n".join(policy.guarded.text for policy in self.policies)
+
+    @property
+    def reads(self) -> frozenset[tuple[str, ...]]:
+        """The paths of arguments that some policy asks for."""
+        return frozenset().union(*(policy.guarded.reads for policy in self.policies))
+
+    @property
+    def values(self) -> frozenset[tuple[str, ...]]:
+        """The paths of arguments whose whole value some policy needs."""
+        return frozenset().union(*(policy.guarded.values for policy in self.policies))
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Those of the resource that some policy needs, beside the plain texts."""
+        return frozenset().union(*(policy.guarded.attributes for policy in self.policies))
 
     def concerning(self, principal: Uid, above: frozenset[Uid], action: Uid) -> "CedarPolicies":
         """The policies whose scope can be about them; the others could not change an answer.
@@ -92,9 +116,14 @@ class CedarPolicies:
 
     def named(self, positional: str) -> str:
         """The id of what cedarpy calls `policyN`; anything else as it is."""
+        policy = self.at(positional)
+        return policy.id if policy else positional
+
+    def at(self, positional: str) -> CedarPolicy | None:
+        """The policy that cedarpy calls `policyN`."""
         number = positional.removeprefix("policy")
         known = number != positional and number.isdecimal() and int(number) < len(self.policies)
-        return self.policies[int(number)].id if known else positional
+        return self.policies[int(number)] if known else None
 
 
 def load_policies(
@@ -120,7 +149,7 @@ def load_policies(
                 where = text.mark(statement.start + offset)
                 mistakes.append(Mistake(text.file, where, "", one_line(message)))
             if head and not problems:
-                parts = (head.principal, head.action)
+                parts = (head.guarded, head.principal, head.action)
                 policies.append(CedarPolicy(name, statement.text, text.file, mark.line, *parts))
     loaded = CedarPolicies(tuple(policies), schema.text if schema else None)
     mistakes += _whole(loaded)
@@ -131,12 +160,13 @@ def load_policies(
 
 @dataclass(frozen=True, slots=True)
 class _PolicyHead:
-    """A policy's scope, and its `@id` if it has one that says something."""
+    """A policy's scope, its `@id` if it has one that says something, and what is evaluated."""
 
     principal: ScopePart
     action: ScopePart
     resource: ScopePart
     name: str | None
+    guarded: Guarded
 
 
 def _read(statement: Statement) -> tuple[list[tuple[int, str]], _PolicyHead | None]:
@@ -155,13 +185,19 @@ def _read(statement: Statement) -> tuple[list[tuple[int, str]], _PolicyHead | No
         return [(0, f"a template ({slots}) is never linked here; allowed: a plain policy")], None
     for policy in said["staticPolicies"].values():
         name = policy.get("annotations", {}).get("id")
+        problems = []
+        try:
+            safe = guarded(statement)
+        except CannotGuardError as error:
+            safe, problems = Guarded(""), [(_last(statement, error.word), str(error))]
         head = _PolicyHead(
             part(policy["principal"]),
             part(policy["action"]),
             part(policy["resource"]),
             name if isinstance(name, str) else None,
+            safe,
         )
-        problems = list(_never_applies(statement, head))
+        problems += _never_applies(statement, head)
         return problems, None if problems else head
     return [(0, "not Cedar: no policy stands here")], None
 
@@ -199,12 +235,19 @@ def _offset(statement: Statement, text: str) -> int:
     return next((token.start for token in statement.tokens if token.text == word), 0)
 
 
+def _last(statement: Statement, word: str) -> int:
+    """Where a word of the conditions stands last, or the policy's start."""
+    quoted = json.dumps(word)
+    ends = (t.start for t in reversed(statement.tokens) if t.text in (word, quoted))
+    return next(ends, 0)
+
+
 def _whole(loaded: CedarPolicies) -> Iterator[Mistake]:
     """INVARIANT: the set that is evaluated is the policies as they were cut, one for one."""
     if not loaded.policies:
         return
     try:
-        together = len(cedarpy.PolicySet.from_str(loaded.text)) == len(loaded.policies)
+        together = len(cedarpy.PolicySet.from_str(loaded.enforced)) == len(loaded.policies)
     except ValueError:
         together = False
     if not together:

@@ -60,15 +60,17 @@ class Statement:
         return too_deep(self.tokens, "([{", ")]}")
 
 
-def too_deep(tokens: Iterable[Token], opening: str, closing: str) -> str | None:
+def too_deep(
+    tokens: Iterable[Token], opening: str, closing: str, most: int = MAX_NESTING
+) -> str | None:
     """Why Cedar must not be asked, as to its brackets alone."""
     depth = deepest = 0
     for token in tokens:
         if token.kind == "sign":
             depth += (token.text in opening) - (token.text in closing)
             deepest = max(deepest, depth)
-    if deepest > MAX_NESTING:
-        return f"brackets nest {deepest} deep; allowed: at most {MAX_NESTING}"
+    if deepest > most:
+        return f"brackets nest {deepest} deep; allowed: at most {most}"
     return None
 
 

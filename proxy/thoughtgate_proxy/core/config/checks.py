@@ -4,6 +4,7 @@ Each function looks at one thing and skips what already has a mistake, where no 
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from thoughtgate_proxy.core.config.values import (
     Rule,
     Source,
 )
+from thoughtgate_proxy.core.config.when import check_when
 from thoughtgate_proxy.core.config.workflows import WorkflowTypes, check_workflow
 
 _ASKING = {Action.APPROVE, Action.POLICY}
@@ -32,10 +34,12 @@ def check(
     _source_list(config, findings)
     for index, source in enumerate(config.sources):
         _expose(source.expose, ("sources", index, "expose"), findings)
+        _paths(source, ("sources", index), findings)
         _headers(source, ("sources", index, "headers"), environ, findings)
     _default_action(config, findings)
     for index, rule in enumerate(config.governance.rules):
         _rule_approval(rule, config, ("governance", "rules", index), findings)
+        check_when(rule, ("governance", "rules", index), findings)
     _rule_sources(config, findings)
     _rules_reached(config.governance.rules, findings)
     for name, workflow in config.approval.items():
@@ -84,6 +88,16 @@ def _expose(expose: Expose, place: Place, findings: Findings) -> None:
     elif expose.mode is not ExposeMode.ALL and not given:
         findings.mistake(
             (*place, "tools"), f"missing; required: a list, for the mode `{expose.mode.value}`"
+        )
+
+
+def _paths(source: Source, place: Place, findings: Findings) -> None:
+    if findings.spoiled((*place, "url"), (*place, "paths")) or not source.paths:
+        return
+    url = urlsplit(source.url)
+    if url.path or url.query:
+        findings.mistake(
+            (*place, "paths"), "the `url` has a path, which is the one endpoint; allowed: without"
         )
 
 
@@ -222,7 +236,8 @@ def _rules_reached(rules: tuple[Rule, ...], findings: Findings) -> None:
                 findings.warning(place, message)
                 break
         else:
-            earlier.setdefault(rule.match, []).append(index)
+            if not rule.when and not findings.spoiled((*place, "when")):
+                earlier.setdefault(rule.match, []).append(index)
 
 
 def _cedar(config: Config, findings: Findings) -> None:

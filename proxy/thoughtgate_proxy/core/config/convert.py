@@ -24,6 +24,7 @@ BAD: Final = object()
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "false": False, "no": False, "off": False,
 }  # fmt: skip
+_SCALAR: Final = "a text, a number, `true` or `false`"
 _KINDS: Final = {
     "bool": "a boolean", "int": "a number", "float": "a number", "timestamp": "a date",
     "null": "nothing", "merge": "a merge key", "value": "a special sign", "binary": "binary",
@@ -32,7 +33,7 @@ _KINDS: Final = {
 
 _TEXTS: Final = {
     "rate": "calls per time such as `20/m`", "url": "a URL", "glob": "a name or glob",
-    "channel": 'a channel such as `"#approvals"`',
+    "channel": 'a channel such as `"#approvals"`', "number": "a number", "scalar": _SCALAR,
 }  # fmt: skip
 
 
@@ -132,7 +133,7 @@ class _Walk:
                 values[name] = self.value(field.type, entries[name][1], (*place, name))
             elif field.required:
                 values[name] = self._missing(field, (*place, name), complete)
-        return wanted.cls(**values)
+        return wanted.cls(**{fields[name].name: value for name, value in values.items()})
 
     def _missing(self, field: inspect.Field, place: Place, complete: bool) -> object:
         if complete:
@@ -185,9 +186,12 @@ class _Walk:
             return self._boolean(node, place)
         if isinstance(wanted, inspect.IntType | inspect.LiteralType):
             return self._integer(wanted, node, place)
+        reader = extra.get("read")
+        if reader == "scalar" and node.kind != "str":
+            return self._no_text(node, place)
         # A bare number goes to the readers of durations and rates, which have a hint for it.
-        numeric = isinstance(wanted, inspect.FloatType) or extra.get("read") == "rate"
-        if node.kind != "str" and not (numeric and node.kind == "int"):
+        numeric = isinstance(wanted, inspect.FloatType) or reader in ("rate", "number")
+        if node.kind != "str" and not (numeric and node.kind in ("int", "float")):
             return self._not_text(wanted, extra, node, place)
         try:
             text = expand(node.text, self._environ)
@@ -208,6 +212,14 @@ class _Walk:
             inside = (wanted.ge or 0) <= value <= (wanted.le or value)
             return value if inside else self._not(node, place, _allowed(wanted, extra))
         return value
+
+    def _no_text(self, node: tree.Scalar, place: Place) -> object:
+        """A number or a boolean, in JSON's spelling: `yes` and `010` say too little."""
+        if node.kind == "bool" and node.text in ("true", "false"):
+            return node.text == "true"
+        if node.kind in ("int", "float"):
+            return self._read({"read": "number"}, node.text, node, place)
+        return self._not(node, place, f'{_SCALAR}; a text stands in quotes: `"{node.text}"`')
 
     def _boolean(self, node: tree.Scalar, place: Place) -> object:
         # All spellings of YAML 1.1: `freeze: on` must not be a mistake in an emergency.

@@ -39,6 +39,9 @@ _BOOLEAN: Final[Schema] = {
     ]
 }
 
+# What may stand there without being a text.
+_BARE: Final = {"number": ("number",), "scalar": ("number", "boolean")}
+
 
 def json_schema(types: WorkflowTypes) -> Schema:
     """The schema of `values.Config`, whose workflows may ask the channels `types`."""
@@ -124,7 +127,10 @@ class _SchemaWalk:
         reader: ScalarReader = READERS[name]
         plain = {"not": {"pattern": _VARIABLES}}
         readable = {"type": "string", "pattern": f"^(?:{reader.pattern})$", **plain}
-        return self._define(name, {"description": reader.about, **_or_variables(readable)})
+        schema = _or_variables(readable)
+        for bare in _BARE.get(name, ()):
+            schema["anyOf"].append({"type": bare})
+        return self._define(name, {"description": reader.about, **schema})
 
     def _plain(self, wanted: inspect.Type) -> Schema:
         match wanted:

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -65,6 +66,21 @@ def rate(text: str) -> RateLimit:
     return RateLimit(int(match[1]), _UNITS[match[2]])
 
 
+_NUMBER = r"-?(?:0|[1-9][0-9]{0,63})(?:\.[0-9]{1,64})?(?:[eE][+-]?[0-9]{1,3})?"
+
+
+def number(text: str) -> Decimal:
+    """A number as JSON writes it: `1000`, `-0.5` or `1e6`. It is exact."""
+    if not re.fullmatch(_NUMBER, text):
+        raise UnreadableError("a number as JSON writes it, such as `1000`, `-0.5` or `1e6`")
+    return Decimal(text)
+
+
+def scalar(text: str) -> str:
+    """A text, a number, `true` or `false`; this is the text."""
+    return text
+
+
 # What prints; and without the blank, which may not stand first or last. The few code points more
 # that do not print only the readers know.
 _SHOWN, _INK = r"[^\x00-\x1f\x7f-\xa0]", r"[^\x00-\x20\x7f-\xa0]"
@@ -116,6 +132,23 @@ def url(text: str) -> str:
         raise UnreadableError(f"{allowed}; credentials belong in `headers`")
     if "#" in text:
         raise UnreadableError(f"{allowed}, without a fragment")
+    return text
+
+
+# Nothing that a server could resolve to another path than the one that is written.
+_ENDPOINT = (
+    r"(?![^?]*(?://|/\.{1,2}(?:/|\?|$)|%2[eEfF]|%5[cC]|%00))"
+    r"/[!$-;=@-\[\]_a-z~]*(?:\?[!$-;=?-\[\]_a-z~]*)?"
+)
+
+
+def endpoint(text: str) -> str:
+    """A path at the server, such as `/v1/mcp`, with its query if it has one."""
+    if not re.fullmatch(_ENDPOINT, text):
+        raise UnreadableError(
+            "a path such as `/v1/mcp`, in printable ASCII, without `//`, dot segments, encoded "
+            "separators and fragment"
+        )
     return text
 
 
@@ -213,6 +246,7 @@ READERS: Final = {
         "1 to 63 of the characters `A-Z a-z 0-9 . _ -`, the first not `.` or `_`",
     ),
     "url": ScalarReader(url, _URL),
+    "endpoint": ScalarReader(endpoint, _ENDPOINT),
     "glob": ScalarReader(glob, _GLOB),
     "method": ScalarReader(method, f"(?!(?:{'|'.join(sorted(GATED_METHODS))})$){_METHOD}"),
     "header name": ScalarReader(header_name, f"(?!(?:{_IN_ANY_CASE})$){_FIELD_NAME}"),
@@ -241,4 +275,6 @@ READERS: Final = {
     ),
     "duration": ScalarReader(duration, f"{_ISO_8601}|{_DURATION}"),
     "rate": ScalarReader(rate, _RATE),
+    "number": ScalarReader(number, _NUMBER),
+    "scalar": ScalarReader(scalar, r"[\s\S]*"),
 }

@@ -9,15 +9,17 @@ sizes bytes. Values are valid once read; constructing one by hand (in tests) che
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 DAY = 86_400.0
 
 Id = Annotated[str, Meta(extra={"read": "id"})]
 Url = Annotated[str, Meta(extra={"read": "url"})]
 Glob = Annotated[str, Meta(extra={"read": "glob"})]
+Endpoint = Annotated[str, Meta(extra={"read": "endpoint"})]
 Method = Annotated[str, Meta(extra={"read": "method"})]
 HeaderName = Annotated[str, Meta(extra={"read": "header name"})]
 HeaderText = Annotated[str, Meta(extra={"read": "header value"})]
@@ -25,6 +27,9 @@ EnvName = Annotated[str, Meta(extra={"read": "variable"})]
 FilePath = Annotated[str, Meta(extra={"read": "path"})]
 FieldPath = Annotated[str, Meta(extra={"read": "field path"})]
 Name = Annotated[str, Meta(extra={"read": "name"})]
+# A text, a Decimal or a boolean, which no type of msgspec's says.
+Scalar = Annotated[Any, Meta(extra={"read": "scalar"})]
+Number = Annotated[Decimal, Meta(extra={"read": "number"})]
 
 
 def about(description: str) -> Meta:
@@ -151,10 +156,13 @@ class Expose(Section, frozen=True, kw_only=True):
 class Source(Section, frozen=True, kw_only=True):
     """An MCP server."""
 
-    id: Annotated[Id, about("one source answers at every path, several each under `/<id>`")]
-    url: Annotated[Url, about("absolute; a path in it stands, without one the client's is kept")]
+    id: Annotated[Id, about("one source answers at its endpoints, several each under `/<id>`")]
+    url: Annotated[Url, about("absolute; with its path, where the server has one")]
     kind: SourceKind = SourceKind.MCP
-    enabled: Annotated[bool, about("`false` leaves the source out")] = True
+    paths: Annotated[
+        tuple[Endpoint, ...], about("endpoints beside `/`, `/mcp` and `/mcp/`, for a bare `url`")
+    ] = ()
+    enabled: Annotated[bool, about("`false` lets its path answer 404")] = True
     description: Annotated[str, FOR_PEOPLE] = ""
     expose: Expose = Expose(mode=ExposeMode.ALL)
     headers: Annotated[
@@ -177,6 +185,24 @@ class Defaults(Section, frozen=True, kw_only=True):
     action: Action
 
 
+class Condition(Section, frozen=True, kw_only=True):
+    """What one argument must be; all that stands here must hold. Numbers are compared exactly.
+
+    `core.policy.conditions` says what becomes of a value that cannot be compared.
+    """
+
+    equals: Annotated[Scalar, about("is this text, number or boolean")] = None
+    one_of: Annotated[tuple[Scalar, ...], about("is one of these, all of one type")] = field(
+        name="in", default=()
+    )
+    over: Annotated[Number, about("is a number greater than this")] | None = None
+    under: Annotated[Number, about("is a number less than this")] | None = None
+    at_least: Annotated[Number, about("is a number not less than this")] | None = None
+    at_most: Annotated[Number, about("is a number not greater than this")] | None = None
+    matches: Annotated[Glob, about("is a text that the glob matches as a whole")] | None = None
+    present: Annotated[bool, about("is there (`true`), be it null, or not (`false`)")] | None = None
+
+
 class Rule(Section, frozen=True, kw_only=True):
     """One rule; the first that matches wins. No `kind` or `source` means all of them.
 
@@ -192,6 +218,9 @@ class Rule(Section, frozen=True, kw_only=True):
         None
     )
     limit: Annotated[Rate, about("so many calls, then denied with the time to wait")] | None = None
+    when: Annotated[
+        Mapping[FieldPath, Condition], about("only where all these arguments are so")
+    ] = {}
     description: Annotated[str, FOR_PEOPLE] = ""
 
 
@@ -268,6 +297,7 @@ class Limits(Section, frozen=True, kw_only=True):
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 100
     concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     json_depth: Annotated[int, Meta(ge=4, le=128)] = 128
+    json_values: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
     pending_approvals: Annotated[int, Meta(ge=1, le=1_000)] = 10
     memory_bytes: Annotated[int, Meta(ge=MIB)] | None = None
 

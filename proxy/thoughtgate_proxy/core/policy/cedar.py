@@ -10,9 +10,12 @@ import orjson
 
 from thoughtgate_proxy.core import lazy_import
 from thoughtgate_proxy.core.config.cedar import CedarPolicies
+from thoughtgate_proxy.core.config.cedar_types import ARGUMENTS, KINDS, NUMBERS
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.policy import cedar_values
+from thoughtgate_proxy.core.policy.cedar_mismatch import mismatch
 from thoughtgate_proxy.core.policy.identity import Identity
+from thoughtgate_proxy.core.protocol.confusables import KeyPaths, alike
 
 cedarpy = lazy_import.loaded("cedarpy")
 
@@ -53,18 +56,23 @@ class PolicySet:
         self._asked = []
         for action, answer in (("Forward", Answer.FORWARD), ("Approve", Answer.APPROVE)):
             some = policies.concerning(("Agent", identity.agent), above, ("Action", action))
-            together = cedarpy.PolicySet.from_str(some.text)
+            together = cedarpy.PolicySet.from_str(some.enforced)
             if len(together) != len(some.policies):
                 raise ValueError("the Cedar policies run together")
             self._asked.append((action, answer, some, together))
+        self._attributes = policies.attributes
+        self._reads = KeyPaths(policies.reads)
+        self._excerpt = cedar_values.Excerpt(policies.reads, policies.values)
         self._base = cedarpy.Entities.from_json_str(orjson.dumps(_entities(identity)).decode())
 
     def judge(
         self, kind: Kind, source: str, method: str, name: str, arguments: Mapping[str, Any]
     ) -> Judgement:
         """Ask for `Forward`, then for `Approve`; whatever is not clearly allowed is denied."""
+        if found := self._reads.impostor(arguments):
+            return Judgement(Answer.DENY, errors=(f"{alike(found)}, which a policy reads",))
         try:
-            values = cedar_values.translated(dict(arguments))
+            cedar_values.check(arguments)
         except cedar_values.Untranslatable as error:
             return Judgement(Answer.DENY, errors=(str(error),))
         resource = {"type": _RESOURCE_TYPES[kind], "id": f"{source}/{name}"}
@@ -74,7 +82,7 @@ class PolicySet:
                 "source": source,
                 "method": method,
                 "tool_name": name,
-                "arguments": values,
+                **self._seen(arguments),
             },
             "parents": [],
         }
@@ -98,7 +106,7 @@ class PolicySet:
                 entities,
             )
             reasons = tuple(map(policies.named, result.diagnostics.reasons))
-            errors = tuple(_error(policies, said) for said in result.diagnostics.errors)
+            errors = tuple(_error(policies, said, arguments) for said in result.diagnostics.errors)
             if result.decision not in (cedarpy.Decision.Allow, cedarpy.Decision.Deny):
                 return Judgement(Answer.DENY, errors=("cedar came to no decision",))
             if errors:
@@ -108,9 +116,26 @@ class PolicySet:
             forbidding += tuple(reason for reason in reasons if reason not in forbidding)
         return Judgement(Answer.DENY, forbidding)
 
+    def _seen(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The resource's attributes that are made of the arguments."""
+        arguments = self._excerpt.of(given)
+        seen = {ARGUMENTS: cedar_values.translated(arguments)}
+        if NUMBERS in self._attributes:
+            seen[NUMBERS] = cedar_values.decimals(arguments)
+        if KINDS in self._attributes:
+            seen[KINDS] = cedar_values.kinds(arguments)
+        return seen
 
-def _error(policies: CedarPolicies, said: str) -> str:
-    """Cedar's error in one line, with the names that the files give the policies."""
+
+def _error(policies: CedarPolicies, said: str, arguments: Mapping[str, Any]) -> str:
+    """Cedar's error in one line, with the names that the files give the policies.
+
+    Where a value's type is why, the line says which value, what was expected and what was found.
+    """
+    positional = _POSITIONAL.search(said)
+    policy = policies.at(positional[0]) if positional else None
+    if policy and (why := mismatch(policy.guarded.uses, arguments, said)):
+        return f"policy `{policy.id}`: {why}"[:_LONGEST_ERROR]
     safe = _QUOTING.sub(r"\1 …", said)
     named = _POSITIONAL.sub(lambda match: policies.named(match[0]), safe)
     return " ".join(named.split())[:_LONGEST_ERROR]

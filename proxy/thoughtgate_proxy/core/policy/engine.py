@@ -1,5 +1,6 @@
 """The gates, in their order: what may be sent, and the permits to send it."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, assert_never
 
@@ -18,6 +19,7 @@ from thoughtgate_proxy.core.policy.permit import (
 from thoughtgate_proxy.core.policy.rate_limit import RateLimiter
 from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
 from thoughtgate_proxy.core.policy.visibility import Visibility
+from thoughtgate_proxy.core.protocol.confusables import alike
 from thoughtgate_proxy.core.protocol.message import Request, Target
 from thoughtgate_proxy.core.protocol.uri import readings
 
@@ -54,9 +56,7 @@ class PolicyEngine:
 
         `again`: it was judged before and has been waiting since, so no limit counts it anew.
         """
-        # No other method has arguments; what stands there is no ground for a decision.
-        has_arguments = request.method in ("tools/call", "prompts/get")
-        arguments = (request.params.get("arguments") if has_arguments else None) or {}
+        arguments = arguments_of(request)
         judged = [
             self._judge(source, request.method, target, arguments, now, again)
             for target in request.targets
@@ -65,11 +65,14 @@ class PolicyEngine:
 
     def may_hold(self, source: Source, kind: Kind, name: str) -> bool:
         """Whether a human may have to decide on a call of `name`, with some arguments or others."""
-        applied = self._rules[source.id].apply(kind, name)
-        if self._observe or isinstance(applied, Conflict):
+        matching = self._rules[source.id].matching(kind, name)
+        if self._observe or isinstance(matching, Conflict):
             return False
-        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
-        return workflow is not None and applied.action in (Action.APPROVE, Action.POLICY)
+        return any(
+            applied.action in (Action.APPROVE, Action.POLICY)
+            and self._workflow(applied) is not None
+            for applied in matching
+        )
 
     # The doors: each gives a permit on other grounds. All raise `ValueError`.
 
@@ -182,18 +185,36 @@ class PolicyEngine:
             return Decision(Outcome.DENY, Gate.VISIBILITY, f"Unknown tool: {name}", self.digest)
         if self.config.governance.freeze:
             return self._frozen()
-        applied = self._rules[source.id].apply(kind, name)
-        match applied:
-            case Conflict(raw, other, reading):
-                reason = (
-                    f"the URI meets {self._rule(raw)} as written, and {self._rule(other)} where a "
-                    f"server reads it as `{_shown(reading)}`; ask for it in that form"
-                )
-                return self._decide(Outcome.DENY, Gate.RULES, reason)
-            case Applied():
-                return self._act(source, method, target, arguments, applied, now, again)
-            case _:
-                assert_never(applied)
+        matching = self._rules[source.id].matching(kind, name)
+        if isinstance(matching, Conflict):
+            raw, other, reading = matching.raw, matching.other, matching.reading
+            reason = (
+                f"the URI meets {self._rule(raw)} as written, and {self._rule(other)} where a "
+                f"server reads it as `{_shown(reading)}`; ask for it in that form"
+            )
+            return self._decide(Outcome.DENY, Gate.RULES, reason)
+        strictest: Decision | None = None
+        unsettled = ""
+        for applied in matching:
+            if applied.when and (found := applied.when.impostor(arguments)):
+                reason = f"{alike(found)}, on which {_named(applied)} depends"
+                return self._decide(Outcome.DENY, Gate.RULES, reason, **_facts(applied))
+            settled = applied.when.settle(arguments) if applied.when else None
+            if settled is not None and settled.holds is False:
+                continue
+            decision = self._act(source, method, target, arguments, applied, now, again)
+            if strictest is None or _STRICTNESS[decision.outcome] > _STRICTNESS[strictest.outcome]:
+                strictest = decision
+            if settled is None or settled.holds:
+                break
+            # INVARIANT: what cannot be told never gives the less strict answer.
+            unsettled = unsettled or f"; {_named(applied)} is undecided, as {settled.why}"
+            if decision.outcome is Outcome.DENY:
+                break
+        assert strictest is not None  # noqa: S101  the last one has no conditions
+        if unsettled:
+            return dataclasses.replace(strictest, reason=strictest.reason + unsettled)
+        return strictest
 
     def _act(
         self,
@@ -210,10 +231,7 @@ class PolicyEngine:
         if standing is not None:
             return standing
         where = _named(applied)
-        facts: dict[str, Any] = {
-            "rule": applied.number,
-            "match": applied.rule.match if applied.rule else None,
-        }
+        facts = _facts(applied)
         limit = applied.rule.limit if applied.rule else None
         if limit is not None and applied.action is not Action.DENY and not again:
             wait = self._limiter.take(applied.number or 0, limit, now)
@@ -285,8 +303,11 @@ class PolicyEngine:
                 assert_never(judgement.answer)
 
     def _hold(self, gate: Gate, reason: str, applied: Applied, facts: dict[str, Any]) -> Decision:
-        workflow = applied.rule.approval if applied.rule else self.config.default_workflow
+        workflow = self._workflow(applied)
         return self._decide(Outcome.HOLD, gate, reason, **facts, workflow=workflow)
+
+    def _workflow(self, applied: Applied) -> str | None:
+        return applied.rule.approval if applied.rule else self.config.default_workflow
 
     def _rule(self, number: int | None) -> str:
         rule = None if number is None else self.config.governance.rules[number]
@@ -295,6 +316,19 @@ class PolicyEngine:
     def _decide(self, outcome: Outcome, gate: Gate, reason: str, **facts: Any) -> Decision:
         observed = self._observe and outcome is not Outcome.FORWARD
         return Decision(outcome, gate, reason, self.digest, **facts, observed=observed)
+
+
+def arguments_of(request: Request) -> Mapping[str, Any]:
+    """A request's arguments. Only two methods have some; elsewhere they are no ground to decide."""
+    has_arguments = request.method in ("tools/call", "prompts/get")
+    return (request.params.get("arguments") if has_arguments else None) or {}
+
+
+_STRICTNESS = {Outcome.FORWARD: 0, Outcome.HOLD: 1, Outcome.DENY: 2}
+
+
+def _facts(applied: Applied) -> dict[str, Any]:
+    return {"rule": applied.number, "match": applied.rule.match if applied.rule else None}
 
 
 def _named(applied: Applied) -> str:

@@ -7,14 +7,15 @@ the lines of the files that it comes from.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from thoughtgate_proxy.core.config.cedar import CedarPolicies
 from thoughtgate_proxy.core.config.mistakes import Place
 from thoughtgate_proxy.core.config.scalars import written_duration
 from thoughtgate_proxy.core.config.values import Action, ExposeMode, Kind, Source, Workflow
 from thoughtgate_proxy.core.policy.decision import Decision, Gate, Outcome
-from thoughtgate_proxy.core.policy.engine import PolicyEngine
-from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
+from thoughtgate_proxy.core.policy.engine import PolicyEngine, arguments_of
+from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Matching, Rules
 from thoughtgate_proxy.core.protocol import message
 from thoughtgate_proxy.core.protocol.message import Batch, Malformed, Request, Target
 from thoughtgate_proxy.core.protocol.methods import LISTINGS, unknown
@@ -27,6 +28,10 @@ class ExplainedOutcome(StrEnum):
     REFUSED = "refused"
     ASKS = "asks"
     NOT_ASKED = "not asked"
+    # Of a rule's conditions.
+    HOLDS = "holds"
+    HOLDS_NOT = "does not"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,12 @@ class Explainer:
         """What would become of the one message in `body`, the bytes of a POST."""
         limits = self.gate.config.limits
         try:
-            read = message.read(body, max_batch=limits.batch, max_depth=limits.json_depth)
+            read = message.read(
+                body,
+                max_batch=limits.batch,
+                max_depth=limits.json_depth,
+                max_values=limits.json_values,
+            )
         except Malformed as error:
             refused = ExplanationStep(
                 "message", ExplainedOutcome.REFUSED, "it has no single reading"
@@ -88,7 +98,7 @@ class Explainer:
             raise TypeError("a message with one target is explained")
         (target,) = read.targets
         (decision,) = self.gate.judge(self.source, read, 0.0)
-        steps = tuple(self._steps(target, decision))
+        steps = tuple(self._steps(read, target, decision))
         outcome, reason = decision.outcome, decision.reason
         if decision.observed:
             then = "it would be denied" if outcome is Outcome.DENY else "a human would be asked"
@@ -103,17 +113,22 @@ class Explainer:
             return f"`{method}` is not gated; tools that `expose` hides are taken out of the reply"
         return f"`{method}` is not gated"
 
-    def _steps(self, target: Target, decision: Decision) -> list[ExplanationStep]:
+    def _steps(self, read: Request, target: Target, decision: Decision) -> list[ExplanationStep]:
         steps = [self._visibility(target, decision)]
         if decision.gate is Gate.FREEZE:
             at = self._at("governance", "freeze")
             steps.append(ExplanationStep("freeze", ExplainedOutcome.REFUSED, decision.reason, at))
         asked = decision.gate not in (Gate.VISIBILITY, Gate.FREEZE)
         if asked:
-            applied = Rules(self.gate.config.governance, self.source.id).apply(
+            matching = Rules(self.gate.config.governance, self.source.id).matching(
                 target.kind, target.name
             )
-            steps += self._rules(applied, decision)
+            if isinstance(matching, Conflict):
+                at = (*self._rule(matching.raw), *self._rule(matching.other))
+                refused = ExplainedOutcome.REFUSED
+                steps.append(ExplanationStep("rules", refused, decision.reason, at))
+            else:
+                steps += self._rules(matching, arguments_of(read), decision)
         else:
             steps.append(ExplanationStep("rules", ExplainedOutcome.NOT_ASKED))
         steps.append(self._cedar(decision))
@@ -141,13 +156,32 @@ class Explainer:
             )
         return ExplanationStep("visibility", verdict, text, self._at("sources", number, "expose"))
 
-    def _rules(self, applied: Applied | Conflict, decision: Decision) -> list[ExplanationStep]:
-        if isinstance(applied, Conflict):
-            at = (*self._rule(applied.raw), *self._rule(applied.other))
-            return [ExplanationStep("rules", ExplainedOutcome.REFUSED, decision.reason, at)]
+    def _rules(
+        self, matching: Matching, arguments: Mapping[str, Any], decision: Decision
+    ) -> list[ExplanationStep]:
+        steps: list[ExplanationStep] = []
+        for applied in matching:
+            if applied.when is None:
+                break
+            if applied.when.impostor(arguments):
+                at = self._at("governance", "rules", applied.number or 0, "when")
+                refused = ExplainedOutcome.REFUSED
+                return [*steps, ExplanationStep("rules", refused, decision.reason, at)]
+            settled = applied.when.settle(arguments)
+            text = f"`governance.rules[{applied.number}]`, `{applied.rule and applied.rule.match}`"
+            text += f": {settled.why}" if settled.why else ""
+            at = self._at("governance", "rules", applied.number or 0, "when")
+            steps.append(ExplanationStep("when", _SETTLED[settled.holds], text, at))
+            if settled.holds:
+                break
+        stands = next(applied for applied in matching if applied.number == decision.rule)
+        return [*steps, *self._stands(stands, decision)]
+
+    def _stands(self, applied: Applied, decision: Decision) -> list[ExplanationStep]:
+        """The rule whose answer stands, and its limit."""
         rules = len(self.gate.config.governance.rules)
         if applied.rule is None:
-            none = f"none of {rules} matches" if rules else "there are none"
+            none = f"none of {rules} applies" if rules else "there are none"
             text = f"{none}, so the default: {applied.action.value}"
         else:
             where = f"`governance.rules[{applied.number}]` of {rules}"
@@ -205,6 +239,11 @@ class Explainer:
         return (self.lines[place],) if place in self.lines else ()
 
 
+_SETTLED = {
+    True: ExplainedOutcome.HOLDS,
+    False: ExplainedOutcome.HOLDS_NOT,
+    None: ExplainedOutcome.UNDECIDED,
+}
 _VERDICTS = {
     Action.FORWARD: ExplainedOutcome.PASSED,
     Action.DENY: ExplainedOutcome.REFUSED,

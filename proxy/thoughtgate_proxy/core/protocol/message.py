@@ -13,8 +13,9 @@ import msgspec
 
 from thoughtgate_proxy.core.config.values import Kind
 from thoughtgate_proxy.core.protocol import strict_json
-from thoughtgate_proxy.core.protocol.confusables import KnownKeys, twins_within
+from thoughtgate_proxy.core.protocol.confusables import KnownKeys
 from thoughtgate_proxy.core.protocol.methods import GATED, NOTIFICATIONS
+from thoughtgate_proxy.core.protocol.uri import is_plain
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -124,27 +125,50 @@ class Batch:
     members: tuple[tuple[Message, bytes], ...]
 
 
-def read(body: bytes, *, max_batch: int, max_depth: int = strict_json.MAX_DEPTH) -> Message | Batch:
+def read(
+    body: bytes,
+    *,
+    max_batch: int,
+    max_depth: int = strict_json.MAX_DEPTH,
+    max_values: int = strict_json.MAX_VALUES,
+) -> Message | Batch:
     """Read the body of a POST. Raises `Malformed`."""
     try:
-        value = strict_json.loads(body, max_depth)
+        value = strict_json.loads(body, max_depth, max_values)
+    except strict_json.TooMany as error:
+        raise Malformed(str(error), PARSE_ERROR, limit="json_values") from error
     except strict_json.TooDeep as error:
         raise Malformed(str(error), PARSE_ERROR, limit="json_depth") from error
     except strict_json.UnreadableJSON as error:
         raise Malformed(str(error), PARSE_ERROR) from error
     if not isinstance(value, list):
-        return _message(value)
+        return _bounded([_message(value)])[0]
     if not value:
         raise Malformed("the batch is empty")
     if len(value) > max_batch:
         reason = f"the batch has {len(value)} messages, allowed are {max_batch}"
         raise Malformed(reason, limit="batch")
-    members = tuple(map(_message, value))
-    ids = [member.id for member in members if isinstance(member, Request)]
+    members = _bounded(list(map(_message, value)))
+    # As text: clients and servers hold `1` and `"1"` for one.
+    ids = [str(member.id) for member in members if isinstance(member, Request)]
     if len(set(ids)) != len(ids):
         raise Malformed("two requests of the batch have the same id")
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
     return Batch(tuple(zip(members, map(bytes, raws), strict=True)))
+
+
+def _bounded(messages: list[Message]) -> list[Message]:
+    """The messages, unless it would take long to find all forms of their URIs."""
+    length = sum(
+        len(target.name)
+        for one in messages
+        if isinstance(one, Request)
+        for target in one.targets
+        if target.kind is Kind.RESOURCE and not is_plain(target.name)
+    )
+    if length > MAX_URI:
+        raise Malformed(f"URIs with escapes have {length} characters together, allowed {MAX_URI}")
+    return messages
 
 
 def _message(value: Any) -> Message:
@@ -208,12 +232,8 @@ def _params(value: Any, id: Id | None) -> dict[str, Any]:
 
 def _targets(method: str, params: dict[str, Any], id: Id) -> tuple[Target, ...]:
     arguments = params.get("arguments")
-    if arguments is not None:
-        if not isinstance(arguments, dict):
-            raise _invalid(f"`arguments` is {_type(arguments)}, allowed is an object", id)
-        if found := twins_within(arguments):
-            reason = f"the argument keys {_shown(found[0])} and {_shown(found[1])} look alike"
-            raise Malformed(reason, id=id)
+    if arguments is not None and not isinstance(arguments, dict):
+        raise _invalid(f"`arguments` is {_type(arguments)}, allowed is an object", id)
     kind = GATED[method]
     if kind is Kind.TOOL or kind is Kind.PROMPT:
         return (_target(kind, params, "name", id),)

@@ -11,6 +11,8 @@ from thoughtgate_proxy.core.protocol.http import HttpRefused
 _WELL_KNOWN = re.compile(r"/\.well-known/(?:oauth-|openid-configuration)[A-Za-z0-9._~/-]*")
 # Anything that a server could resolve to another path than the one that is written.
 _AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|$)|\\|%(?:2e|2f|5c|00)", re.IGNORECASE)
+# Where servers are, and where clients look for them.
+_USUAL = ("/", "/mcp", "/mcp/")
 _TARGET = re.compile(r"/[!-~]*")
 
 
@@ -23,33 +25,54 @@ class Route:
 
 
 def route(target: str, sources: Sequence[Source]) -> Route:
-    """Find the source for a request target. Raises `HttpRefused`.
+    """Find the source for a request target, and the endpoint there. Raises `HttpRefused`.
 
-    One source answers at every path; several answer each under `/<id>`. A path in the source's URL
-    is used as it stands; without one the client's is kept.
+    `sources` are all of the configuration: one answers at its own endpoints, several each under
+    `/<id>`, be it enabled or not, so that no path changes its meaning when one is switched off.
+    Targets are compared as they stand, with their query: a server may have other routes beside
+    MCP, and which one it takes is nobody's to choose but the configuration's.
     """
-    path, query = _checked(target)
+    path, _ = _checked(target)
     if len(sources) == 1:
-        source, rest = sources[0], path
+        source, start, rest = sources[0], "", target
     else:
-        first, slash, rest = path[1:].partition("/")
-        found = next((source for source in sources if source.id == first), None)
+        id = path[1:].partition("/")[0]
+        start, rest = f"/{id}", target[1 + len(id) :]
+        found = next((source for source in sources if source.id == id), None)
         if found is None:
             ids = ", ".join(f"`/{source.id}`" for source in sources)
             raise HttpRefused(404, f"no source answers here; the sources are {ids}")
-        source, rest = found, slash + rest
+        source = found
+    if not source.enabled:
+        raise HttpRefused(404, f"the source `{source.id}` is disabled (`enabled: false`)")
+    reachable = endpoints(source)
+    upstream = reachable.get(rest if rest.startswith("/") else "/" + rest)
+    if upstream is None:
+        there = ", ".join(f"`{start}{asked}`" for asked in reachable)
+        raise HttpRefused(
+            404, f"no MCP endpoint is here; there are {there}, and more if `url` or `paths` say so"
+        )
+    return Route(source, upstream)
+
+
+def endpoints(source: Source) -> dict[str, str]:
+    """What a client may ask of `source`, and the target of the request to its server for each."""
     own = urlsplit(source.url)
-    if own.path or own.query:
-        return Route(source, (own.path or "/") + (f"?{own.query}" if own.query else ""))
-    return Route(source, (rest or "/") + query)
+    if not own.path and not own.query:
+        return {path: path for path in (*_USUAL, *source.paths)}
+    target = (own.path or "/") + (f"?{own.query}" if own.query else "")
+    return dict.fromkeys((*_USUAL, own.path or "/", target), target)
 
 
 def well_known(target: str, sources: Sequence[Source]) -> Route | None:
-    """The route of authorization metadata, which lies at the server's origin (RFC 8414, 9728)."""
+    """The route of authorization metadata, which lies at the server's origin (RFC 8414, 9728).
+
+    Without a query, which no client of it needs and a server could act on.
+    """
     path, query = _checked(target)
-    if len(sources) != 1 or not _WELL_KNOWN.fullmatch(path):
+    if len(sources) != 1 or query or not _WELL_KNOWN.fullmatch(path):
         return None
-    return Route(sources[0], path + query)
+    return Route(sources[0], path)
 
 
 def _checked(target: str) -> tuple[str, str]:

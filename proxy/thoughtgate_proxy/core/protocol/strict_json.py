@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 MAX_DEPTH = 128
+MAX_VALUES = 10_000
 _BLANKS = " \t\r\n"
 
 
@@ -27,6 +28,10 @@ class TooDeep(UnreadableJSON):
     """The text is nested deeper than allowed."""
 
 
+class TooMany(UnreadableJSON):
+    """The text has more keys and values than allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class NumberText:
     """A number as it stands in the text: `1E2` and `100` are two."""
@@ -34,12 +39,15 @@ class NumberText:
     text: str
 
 
-def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:
+def loads(body: bytes, max_depth: int = MAX_DEPTH, max_values: int | None = None) -> Any:
     """Parse `body` (UTF-8) into dicts, lists, str, int, Decimal, bool and None.
 
     Numbers written with a fraction or an exponent become `Decimal`, so that none loses a digit.
-    Raises `UnreadableJSON`.
+    More than `max_values` keys and values together are refused before anything is parsed: a byte
+    of text can take 35 of memory. Raises `UnreadableJSON`.
     """
+    if max_values is not None and len(body) > max_values and _values(body, max_values) > max_values:
+        raise TooMany(f"more than {max_values} keys and values")
     # Most clients write plainly, and so it is several times quicker. A level takes two bytes.
     if len(body) <= 2 * max_depth or _nested(body) <= max_depth:
         try:
@@ -69,6 +77,18 @@ def _read(body: bytes, max_depth: int, decoder: json.JSONDecoder) -> Any:
     except InvalidOperation as error:
         # `0e9999999999999999999` is zero to orjson, and beyond what a Decimal can hold.
         raise UnreadableJSON("the exponent of a number is too large") from error
+
+
+def _values(body: bytes, enough: int) -> int:
+    """How many keys and values a JSON text has, or some number up to `enough`."""
+    most = body.count(b",") + body.count(b":") + _nested(body) + 1
+    if most <= enough:
+        return most  # signs within strings are counted too
+    # An escaped quote ends no string; what stands outside of them is every other piece.
+    pieces = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    outside = b'"'.join(pieces[::2]).translate(None, b" \t\r\n")
+    empty = outside.count(b"{}") + outside.count(b"[]")
+    return outside.count(b",") + outside.count(b":") + _nested(outside) + 1 - empty
 
 
 def _nested(body: bytes) -> int:

@@ -15,6 +15,7 @@ from thoughtgate_proxy.core.config.cedar import (
     load_policies,
 )
 from thoughtgate_proxy.core.config.cedar_text import MAX_NESTING, MAX_TOKENS, statements
+from thoughtgate_proxy.core.config.cedar_types import Guarded
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.runtime.config_loader import load, load_text
 
@@ -179,7 +180,7 @@ def test_every_broken_policy_of_every_file_is_reported() -> None:
 
 def test_a_set_that_is_not_as_it_was_cut_is_refused() -> None:
     """No text is known that does this; it would be evaluated under wrong names."""
-    cut = CedarPolicies((CedarPolicy("a", ANY + ANY, "f", 1),))
+    cut = CedarPolicies((CedarPolicy("a", ANY + ANY, "f", 1, Guarded(ANY + ANY)),))
     assert [str(mistake) for mistake in _whole(cut)] == ["f: not Cedar: the policies run together"]
 
 
@@ -203,7 +204,7 @@ def test_an_id_that_says_nothing_is_none() -> None:
         'permit(principal, action, resource) when { "a;b//" == "c\\";d" };',
         "permit(principal, action, resource) // ; \" '\n;",
         "// a comment ends at CR too\rpermit(principal, action, resource);",
-        'permit(principal, action, resource) when { resource.x like "*\\*;" };',
+        'permit(principal, action, resource) when { resource.tool_name like "*\\*;" };',
         '@note("when { ; }") permit(principal, action, resource) unless { {a: "}"} has a };',
     ],
 )
@@ -240,12 +241,12 @@ action Forward, Approve appliesTo { principal: Agent, resource: Tool };
 def test_policies_are_checked_against_the_schema_all_of_them() -> None:
     assert mistakes(ANY, schema=SCHEMA) == []
     found = mistakes(
-        f"{ANY}\n\nforbid(principal, action, resource) when {{ resource.nam == 1 }};",
+        f"{ANY}\n\nforbid(principal, action, resource) when {{ resource.source == 1 }};",
         "forbid(principal, action, resource) when { resource.tool_name == 1 };",
         schema=SCHEMA,
     )
     assert [line.split(": against")[0] for line in found] == ["0.cedar:3:1", "1.cedar:1:1"]
-    assert "attribute `nam`" in found[0]
+    assert "attribute `source`" in found[0]
 
 
 @pytest.mark.parametrize(

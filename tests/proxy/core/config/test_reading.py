@@ -1,5 +1,6 @@
 """What an accepted configuration says."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from thoughtgate_proxy.core.config.scalars import (
 from thoughtgate_proxy.core.config.values import (
     Action,
     AuditArguments,
+    Condition,
     Config,
     Credential,
     DenyAs,
@@ -121,10 +123,20 @@ def test_every_key_of_the_rules_is_read() -> None:
         DenyAs.ERROR,
         True,
     )
-    transfer, local = governance.rules
+    transfer, pay, local = governance.rules
     assert (transfer.kind, transfer.source, transfer.approval) == (Kind.TOOL, "files", "money")
     assert transfer.limit == RateLimit(20, 60.0)
     assert (local.kind, local.description) == (Kind.RESOURCE, "no local files")
+    assert dict(pay.when) == {
+        "amount": Condition(
+            over=Decimal(1000), under=Decimal("1e6"), at_least=Decimal("0.5"), at_most=Decimal(2000)
+        ),
+        "card.kind": Condition(equals="credit"),
+        "currency": Condition(one_of=("EUR", "USD")),
+        "urgent": Condition(equals=True, present=True),
+        "account": Condition(matches="DE*"),
+        "comment": Condition(present=False),
+    }
 
 
 def test_every_key_of_a_workflow_is_read() -> None:

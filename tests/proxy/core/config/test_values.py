@@ -20,6 +20,7 @@ SECTIONS = {
     values.Config: "write-rules.md#The keys of the file",
     values.Audit: "write-rules.md#The keys of the file",
     values.Rule: "write-rules.md#Rules",
+    values.Condition: "write-rules.md#Rules",
     values.Governance: "write-rules.md#For all rules",
     values.Defaults: "write-rules.md#For all rules",
     values.Source: "write-rules.md#Sources",

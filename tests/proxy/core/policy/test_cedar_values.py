@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thoughtgate_proxy.core.policy.cedar_values import Untranslatable, translated
+from thoughtgate_proxy.core.policy.cedar_values import Excerpt, Untranslatable, check, translated
 from thoughtgate_proxy.core.protocol import strict_json
 
 
@@ -74,7 +74,7 @@ def test_two_opaque_values_are_equal_exactly_if_the_values_are(
 @pytest.mark.parametrize("text", ['{"%s": 1}', '[[{"a": {"%s": {"type": "A", "id": "b"}}}]]'])
 def test_a_key_that_means_something_to_cedar_is_refused_at_any_depth(key: str, text: str) -> None:
     with pytest.raises(Untranslatable, match=key):
-        of(text % key)
+        check(strict_json.loads((text % key).encode()))
 
 
 KEYS = st.sampled_from(["a", "type", "id", "fn", "__entity", "__extn", "__expr", "__Entity"])
@@ -124,8 +124,19 @@ def reserved(value: Any) -> bool:
 def test_no_value_of_the_agents_becomes_an_entity_or_extension(value: Any) -> None:
     if reserved(value):
         with pytest.raises(Untranslatable):
-            translated(value)
+            check(value)
     else:
+        check(value)
         seen = translated(value)
         assert same(value, seen)
         json.dumps(seen)
+
+
+def test_of_the_arguments_only_what_is_asked_for_is_handed_over() -> None:
+    excerpt = Excerpt([("a",), ("a", "b"), ("l",), ("l", "x"), ("h",)], {("a", "b")})
+    given_ = {"a": {"b": [1, {"c": 2}], "z": 3}, "l": [1, 2], "h": {"x": 1}, "other": [1]}
+    assert excerpt.of(given_) == {"a": {"b": [1, {"c": 2}]}, "l": [], "h": {}}
+    assert excerpt.of({"a": None, "h": "x"}) == {"a": None, "h": "x"}
+    whole = Excerpt([("a", "b")], {("a",)})
+    assert whole.of({"a": {"b": 1, "c": 2}, "d": 1}) == {"a": {"b": 1, "c": 2}}
+    assert Excerpt([], {()}).of(given_) == given_

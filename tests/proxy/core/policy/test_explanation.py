@@ -83,3 +83,29 @@ def test_it_says_what_the_gate_decides(cases: dict[str, Any], case: dict[str, An
     words = {step.gate: step.verdict for step in explained.steps}
     gate = decided.gate.value
     assert words[gate] == {"forward": "passed", "hold": "asks", "deny": "refused"}[decided.outcome]
+
+
+def test_each_condition_on_the_way_is_told() -> None:
+    rules = [
+        {"match": "pay", "action": "forward", "when": {"urgent": {"equals": True}}},
+        {"match": "pay", "action": "deny", "when": {"to": {"equals": "DE"}}},
+        {"match": "p*", "action": "approve", "when": {"amount": {"over": 5}}},
+    ]
+    file = {
+        "schema": 1,
+        "sources": [{"id": "a", "url": "http://a"}],
+        "governance": {"defaults": {"action": "forward"}, "rules": rules},
+        "approval": {"default": {"adapter": "page"}},
+    }
+    loaded = load_text(json.dumps(file, indent=1).encode(), "c", CONFIGS, {}, CHANNELS)
+    keeper = PolicyEngine(loaded.config, loaded.digest, None)
+    explainer = Explainer(keeper, loaded.config.sources[0], loaded.policies, loaded.lines)
+    sent = body("tools/call", {"name": "pay", "arguments": {"urgent": 1, "to": "FR", "amount": 9}})
+    told = [(step.gate, step.verdict.value, step.text) for step in explainer.explain(sent).steps]
+    first, second, third = (f"`governance.rules[{n}]`" for n in range(3))
+    assert told[1:5] == [
+        ("when", "undecided", f"{first}, `pay`: `urgent` is a number, expected a boolean"),
+        ("when", "does not", f"{second}, `pay`: `to` is not what it must equal"),
+        ("when", "holds", f"{third}, `p*`"),
+        ("rules", "asks", f"{third} of 3, `p*`: approve"),
+    ]

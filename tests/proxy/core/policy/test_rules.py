@@ -17,7 +17,7 @@ from thoughtgate_proxy.core.config.values import (
     Kind,
     Rule,
 )
-from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Rules
+from thoughtgate_proxy.core.policy.rules import Applied, Conflict, Matching, Rules
 from thoughtgate_proxy.core.policy.visibility import Visibility
 
 
@@ -26,9 +26,10 @@ def rules(*given: dict[str, Any], default: str = "deny", source: str = "upstream
     return Rules(gate(file).config.governance, source)
 
 
-def number(found: Applied | Conflict) -> int | None:
-    assert isinstance(found, Applied)
-    return found.number
+def number(found: Matching | Conflict) -> int | None:
+    assert isinstance(found, tuple)
+    (applied,) = found
+    return applied.number
 
 
 def test_the_first_rule_that_matches_counts() -> None:
@@ -37,14 +38,14 @@ def test_the_first_rule_that_matches_counts() -> None:
         {"match": "admin_*", "action": "deny"},
         {"match": "*", "action": "forward"},
     )
-    assert number(some.apply(Kind.TOOL, "admin_read")) == 0
-    assert number(some.apply(Kind.TOOL, "admin_reader")) == 1
-    assert number(some.apply(Kind.TOOL, "other")) == 2
+    assert number(some.matching(Kind.TOOL, "admin_read")) == 0
+    assert number(some.matching(Kind.TOOL, "admin_reader")) == 1
+    assert number(some.matching(Kind.TOOL, "other")) == 2
 
 
 def test_where_none_matches_the_default_applies() -> None:
-    found = rules({"match": "a", "action": "deny"}, default="forward").apply(Kind.TOOL, "b")
-    assert found == Applied(None, None, Action.FORWARD)
+    found = rules({"match": "a", "action": "deny"}, default="forward").matching(Kind.TOOL, "b")
+    assert found == (Applied(None, None, Action.FORWARD),)
 
 
 def test_a_rule_for_one_kind_or_source_leaves_the_others_alone() -> None:
@@ -57,9 +58,9 @@ def test_a_rule_for_one_kind_or_source_leaves_the_others_alone() -> None:
         ),
     )
     here, there = Rules(governance, "here"), Rules(governance, "other")
-    assert [number(here.apply(kind, "a")) for kind in Kind] == [None, 0, None]
-    assert [number(there.apply(kind, "a")) for kind in Kind] == [1, 0, 1]
-    assert number(here.apply(Kind.TOOL, "x")) == 2
+    assert [number(here.matching(kind, "a")) for kind in Kind] == [None, 0, None]
+    assert [number(there.matching(kind, "a")) for kind in Kind] == [1, 0, 1]
+    assert number(here.matching(Kind.TOOL, "x")) == 2
 
 
 SECRET = [{"match": "file:///secret/*", "action": "deny"}, {"match": "*", "action": "forward"}]
@@ -76,33 +77,33 @@ PUBLIC = [{"match": "docs://public/*", "action": "forward"}]
     ],
 )  # fmt: skip
 def test_a_uri_that_some_server_reads_as_a_denied_one_is_refused(uri: str) -> None:
-    assert isinstance(rules(*SECRET).apply(Kind.RESOURCE, uri), Conflict)
+    assert isinstance(rules(*SECRET).matching(Kind.RESOURCE, uri), Conflict)
 
 
 @pytest.mark.parametrize("uri", ["docs://public/../secret", "docs://public/..%2Fsecret"])
 def test_a_uri_that_some_server_reads_as_outside_of_what_is_allowed_is_refused(uri: str) -> None:
-    found = rules(*PUBLIC).apply(Kind.RESOURCE, uri)
+    found = rules(*PUBLIC).matching(Kind.RESOURCE, uri)
     assert found == Conflict(0, None, "docs://secret")
 
 
 def test_a_uri_whose_readings_meet_the_same_rule_passes() -> None:
-    assert number(rules(*SECRET).apply(Kind.RESOURCE, "FILE:///a/../b")) == 1
+    assert number(rules(*SECRET).matching(Kind.RESOURCE, "FILE:///a/../b")) == 1
 
 
 def test_the_name_of_a_tool_is_no_uri() -> None:
     some = rules({"match": "a/b", "action": "forward"})
-    assert number(some.apply(Kind.TOOL, "a/c/../b")) is None
-    assert isinstance(some.apply(Kind.RESOURCE, "a/c/../b"), Conflict)
+    assert number(some.matching(Kind.TOOL, "a/c/../b")) is None
+    assert isinstance(some.matching(Kind.RESOURCE, "a/c/../b"), Conflict)
 
 
 def test_names_that_an_agent_makes_up_do_not_fill_the_memory() -> None:
     some = rules({"match": "n*", "action": "forward"})
     for n in range(5000):
-        some.apply(Kind.TOOL, f"n{n}")
-        some.apply(Kind.RESOURCE, f"u:{n}" + "x" * 4000)
+        some.matching(Kind.TOOL, f"n{n}")
+        some.matching(Kind.RESOURCE, f"u:{n}" + "x" * 4000)
     assert 0 < len(some._known) <= 4096
     assert some._known.get((Kind.RESOURCE, "u:4999" + "x" * 4000)) is None
-    assert number(some.apply(Kind.TOOL, "n1")) == number(some.apply(Kind.TOOL, "n1")) == 0
+    assert number(some.matching(Kind.TOOL, "n1")) == number(some.matching(Kind.TOOL, "n1")) == 0
 
 
 @pytest.mark.parametrize(

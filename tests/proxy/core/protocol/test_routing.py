@@ -6,31 +6,67 @@ import pytest
 
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.protocol.http import HttpRefused
-from thoughtgate_proxy.core.protocol.routing import route, well_known
+from thoughtgate_proxy.core.protocol.routing import Route, route, well_known
 
 BARE = Source(id="a", url="http://a:3000")
 SLASH = Source(id="slash", url="http://a:3000/")
 PATH = Source(id="b", url="http://b/mcp/v1?tenant=x")
 
 
-@pytest.mark.parametrize("target", ["/", "/mcp", "/a/b?c=d&e", "/x?y=/../z", "/mcp/", "/%20"])
-def test_one_source_answers_at_every_path(target: str) -> None:
-    assert (route(target, [BARE]).source, route(target, [BARE]).target) == (BARE, target)
+LISTED = Source(id="listed", url="http://a", paths=("/v1/mcp", "/sse?tenant=x"))
+OFF = Source(id="off", url="http://off", enabled=False)
+
+
+@pytest.mark.parametrize("target", ["/", "/mcp", "/mcp/"])
+def test_without_a_path_the_usual_endpoints_are_there_and_kept(target: str) -> None:
+    for source in (BARE, LISTED):
+        assert route(target, [source]) == Route(source, target)
+
+
+@pytest.mark.parametrize("target", ["/v1/mcp", "/sse?tenant=x"])
+def test_an_endpoint_that_is_listed_is_there_as_it_is_listed(target: str) -> None:
+    assert route(target, [LISTED]) == Route(LISTED, target)
+    assert route(f"/listed{target}", [LISTED, BARE]) == Route(LISTED, target)
 
 
 @pytest.mark.parametrize(
     ("source", "target"), [(PATH, "/mcp/v1?tenant=x"), (SLASH, "/")], ids=["path", "slash"]
 )
-def test_a_path_in_the_url_is_used_as_it_stands(source: Source, target: str) -> None:
-    for asked in ("/", "/other", "/other?x=y"):
+def test_with_a_path_in_the_url_that_one_is_reached_alone(source: Source, target: str) -> None:
+    for asked in ("/", "/mcp", "/mcp/", target, target.split("?", maxsplit=1)[0]):
         assert route(asked, [source]).target == target
+
+
+@pytest.mark.parametrize("source", [BARE, PATH, SLASH, LISTED])
+@pytest.mark.parametrize(
+    "target",
+    ["/users/7", "/users/delete", "/admin/reset", "/MCP", "/mcp/x", "/mcp?x=y", "/?x", "/%6dcp",
+     "/mcp/;x", "/mcp/v1?tenant=y", "/v1/mcp/", "/v1/mcp?", "/sse", "/sse?tenant=x&y", "/ws", "/%20"],
+)  # fmt: skip
+def test_no_other_path_of_a_server_is_reached(source: Source, target: str) -> None:
+    for asked, sources in ((target, [source]), (f"/{source.id}{target}", [source, OFF])):
+        with pytest.raises(HttpRefused) as refused:
+            route(asked, sources)
+        assert refused.value.status == 404
+        assert "`/mcp`" in refused.value.reason or f"`/{source.id}/mcp`" in refused.value.reason
+
+
+def test_a_source_that_is_disabled_counts_and_is_named() -> None:
+    for target in ("/off", "/off/", "/off/mcp"):
+        with pytest.raises(HttpRefused, match="`off` is disabled") as refused:
+            route(target, [BARE, OFF])
+        assert refused.value.status == 404
+    assert route("/a/mcp", [BARE, OFF]).source == BARE
+    with pytest.raises(HttpRefused, match="`/a`, `/off`"):
+        route("/mcp", [BARE, OFF])
 
 
 @pytest.mark.parametrize(
     ("target", "source", "upstream"),
     [
-        ("/a", BARE, "/"), ("/a/", BARE, "/"), ("/a/mcp?x=1", BARE, "/mcp?x=1"), ("/a?x", BARE, "/?x"),
-        ("/b", PATH, "/mcp/v1?tenant=x"), ("/b/a/c", PATH, "/mcp/v1?tenant=x"),
+        ("/a", BARE, "/"), ("/a/", BARE, "/"), ("/a/mcp", BARE, "/mcp"), ("/a/mcp/", BARE, "/mcp/"),
+        ("/b", PATH, "/mcp/v1?tenant=x"), ("/b/mcp", PATH, "/mcp/v1?tenant=x"),
+        ("/b/mcp/v1", PATH, "/mcp/v1?tenant=x"),
     ],
 )  # fmt: skip
 def test_several_sources_answer_each_under_its_id(
@@ -40,7 +76,7 @@ def test_several_sources_answer_each_under_its_id(
     assert (found.source, found.target) == (source, upstream)
 
 
-@pytest.mark.parametrize("target", ["/", "/c", "/A/x", "/ab", "/mcp/a", "/%61/x", "/a%2fx"])
+@pytest.mark.parametrize("target", ["/", "/c", "/A/x", "/ab", "/mcp/a", "/%61/x", "/a%2fx", "/mcp"])
 def test_elsewhere_the_ids_are_told(target: str) -> None:
     with pytest.raises(HttpRefused) as refused:
         route(target, [BARE, PATH])
@@ -65,7 +101,7 @@ def test_a_target_that_could_mean_another_path_is_refused(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     ["/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server/mcp/v1",
-     "/.well-known/openid-configuration", "/.well-known/oauth-protected-resource/mcp?x=1"],
+     "/.well-known/openid-configuration"],
 )  # fmt: skip
 def test_authorization_metadata_is_asked_at_the_servers_origin(target: str) -> None:
     found = well_known(target, [PATH])
@@ -77,7 +113,7 @@ def test_authorization_metadata_is_asked_at_the_servers_origin(target: str) -> N
     "target",
     ["/.well-known/", "/.well-known/oauth", "/.well-known/security.txt", "/x/.well-known/oauth-x",
      "/.well-known/oauth-x%41", "/.well-known/oauth-x;y", "/.well-known/oauth-%78",
-     "/.WELL-KNOWN/oauth-x"],
+     "/.WELL-KNOWN/oauth-x", "/.well-known/oauth-protected-resource/mcp?x=1"],
 )  # fmt: skip
 def test_nothing_else_is(target: str) -> None:
     assert well_known(target, [PATH]) is None
@@ -93,3 +129,4 @@ def test_metadata_is_no_way_to_another_path(target: str) -> None:
 
 def test_of_several_sources_none_owns_the_origin() -> None:
     assert well_known("/.well-known/oauth-protected-resource", [BARE, PATH]) is None
+    assert well_known("/.well-known/oauth-protected-resource", [BARE, OFF]) is None

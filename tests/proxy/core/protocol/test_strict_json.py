@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from thoughtgate_proxy.core.protocol.strict_json import (
     NumberText,
+    TooMany,
     UnreadableJSON,
     as_written,
     loads,
@@ -233,3 +234,44 @@ def test_a_mebibyte_made_to_be_slow_is_read_or_refused_in_a_moment(text: bytes) 
     with contextlib.suppress(UnreadableJSON):
         loads(text)
     assert time.process_time() - begun < 2.0
+
+
+@settings(max_examples=300)
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text('a,:{}[]"\\ ', max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.text('b,:[{\\"', max_size=3), inner, max_size=4)
+        ),
+        max_leaves=12,
+    ),
+    st.sampled_from([None, 1]),
+)
+def test_keys_and_values_are_counted_as_they_are(value: Any, indent: int | None) -> None:
+    def count(node: Any) -> int:
+        inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        return 1 + (len(node) if isinstance(node, dict) else 0) + sum(map(count, inner))
+
+    text = json.dumps(value, indent=indent).encode()
+    number = count(value)
+    assert loads(text, 128, number) == value
+    if number > 1:
+        with pytest.raises(TooMany):
+            loads(text + b" " * 20, 128, number - 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 349_000 + b"0]",
+        b"[" + b'"",' * 349_000 + b"0]",
+        b'["' + b'\\",' * 349_000 + b'"]',
+    ],
+)
+def test_what_costs_most_is_refused_before_it_is_parsed(body: bytes) -> None:
+    begun = time.process_time()
+    try:
+        loads(body, 128, 10_000)
+    except TooMany:
+        assert time.process_time() - begun < 0.1

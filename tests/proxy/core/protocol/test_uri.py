@@ -20,6 +20,7 @@ from thoughtgate_proxy.core.protocol.uri import normalised, readings, walked
         ("http://%45xample/", "http://example/"),
         ("http://a?b%3d", "http://a?b%3D"),
         ("http://a#%2d", "http://a#-"),
+        ("http://A:/b", "http://a/b"),
         # Section 5.2.4 and 5.4.2.
         ("x:/a/b/c/./../../g", "x:/a/g"),
         ("x:/a/b/../../../g", "x:/g"),
@@ -90,6 +91,10 @@ def test_an_escaped_path_has_the_normal_form_of_the_path(parts: list[str], all_o
         ("/a/../b", "/b"),
         ("a/../b", "b"),
         ("x:/a\\b", "x:/a/b"),
+        ("x:/a//b", "x:/a/b"),
+        ("x:/a%2F%2Fb/", "x:/a/b/"),
+        ("docs://a//b\\", "docs://a/b/"),
+        ("fetch://https://h//a", "fetch://https://h/a"),
     ],
 )
 def test_a_uri_is_also_read_as_the_path_that_a_file_server_walks(uri: str, path: str) -> None:
@@ -101,8 +106,8 @@ def test_a_uri_is_also_read_as_the_path_that_a_file_server_walks(uri: str, path:
     "uri",
     [
         "file:///secret/x", "file://server/share/x", "repo://owner%2Fname/file", "docs://a/b.c/...d",
-        "fetch://https://example.com/x", "data:text/plain,a..b", "urn:isbn:1", "x:/a//b", "x:..a/b",
-        "https://example.com/?next=../a", "mem://a#../b", "", "plain", "50%",
+        "fetch://https://example.com/x", "data:text/plain,a..b", "urn:isbn:1", "memo:///a",
+        "x:..a/b", "https://example.com/?next=../a", "mem://a#../b", "", "plain", "50%",
     ],
 )  # fmt: skip
 def test_a_uri_without_steps_is_read_as_it_stands(uri: str) -> None:
