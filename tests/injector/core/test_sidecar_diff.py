@@ -44,6 +44,9 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
     "another configuration": lambda p: ours(p)["env"][0].update(value="/tmp/config.yaml"),
     "environment from elsewhere": lambda p: ours(p).update(envFrom=[{"configMapRef": {}}]),
     "a grace that is no number": lambda p: ours(p)["env"][1].update(value="-1"),
+    "a grace from elsewhere, too": lambda p: ours(p)["env"][1].update(
+        valueFrom={"fieldRef": {"fieldPath": "metadata.name"}}
+    ),
     "two graces": lambda p: ours(p)["env"].insert(1, {"name": "X", "value": "30"}),
     "one variable less": lambda p: ours(p)["env"].pop(),
     "root": lambda p: ours(p)["securityContext"].update(runAsUser=0),
