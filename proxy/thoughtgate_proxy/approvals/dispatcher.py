@@ -34,6 +34,9 @@ of the dispatcher's own, which goes on when the client has left: so it must not 
 *client's* side breaks, but read the reply to its end.
 """
 
+Carry = Callable[[bytes], bytes]
+"""Gives the body of an approved call with what of its `_meta` is the carrying request's."""
+
 # A disk that fails for a moment must not make an unknown outcome of a known one.
 _WRITE_AGAIN_SECONDS = (0.05, 0.5)
 
@@ -104,7 +107,9 @@ class Dispatcher:
         self._clock, self._audit = clock, audit
         self._under_way: dict[str, asyncio.Task[DispatchOutcome]] = {}
 
-    async def dispatch(self, id: str, credential: str, send: Send) -> DispatchOutcome:
+    async def dispatch(
+        self, id: str, credential: str, send: Send, carry: Carry = bytes
+    ) -> DispatchOutcome:
         """Send the approved call by `send`, if nobody else does or did; give what became of it.
 
         `credential` is `core.policy.call_digest.credential` of the request that would carry it. The
@@ -127,7 +132,7 @@ class Dispatcher:
         task, shared = self._under_way.get(id), True
         if task is None:
             shared = False
-            task = asyncio.get_running_loop().create_task(self._send(id, send))
+            task = asyncio.get_running_loop().create_task(self._send(id, send, carry))
             self._under_way[id] = task
             task.add_done_callback(lambda _: self._under_way.pop(id, None))
         outcome = await asyncio.shield(task)
@@ -138,16 +143,16 @@ class Dispatcher:
         if self._under_way:
             await asyncio.wait(list(self._under_way.values()), timeout=seconds)
 
-    async def _send(self, id: str, send: Send) -> DispatchOutcome:
+    async def _send(self, id: str, send: Send, carry: Carry) -> DispatchOutcome:
         try:
-            return await self._send_checked(id, send)
+            return await self._send_checked(id, send, carry)
         except NoSuchTransition:  # a rejection, or its end, came first
             return DispatchOutcome(self._registry.get(id))
         except StoreUnavailable as error:
             # Nothing is sent that is not on disk as being sent.
             return DispatchOutcome(self._registry.get(id), not_sent=str(error))
 
-    async def _send_checked(self, id: str, send: Send) -> DispatchOutcome:
+    async def _send_checked(self, id: str, send: Send, carry: Carry) -> DispatchOutcome:
         approval = self._registry.get(id)
         if (approval.valid_until or 0.0) <= self._clock.now():
             return DispatchOutcome(
@@ -165,7 +170,8 @@ class Dispatcher:
                 await self._registry.step(id, Transition.NOT_SENT)
                 return await self._refused(id, answer)
         try:
-            permit = engine.permit_approved(answer.source, sending, answer.decisions)
+            body = carry(sending.call.body)
+            permit = engine.permit_approved(answer.source, sending, body, answer.decisions)
         except ValueError as error:
             self._audit.record.broken(sending.asked.correlation, error)
             await self._registry.step(id, Transition.NOT_SENT)

@@ -133,7 +133,8 @@ class Call:
     `credential` is the SHA-256 of the request's `Authorization` in hex, empty without one: it tells
     whose tasks these are. `headers` are the request's `Mcp-Method`, `Mcp-Name` and `Mcp-Param-*`,
     names in lower case: a `tasks/get` that carries the call has others, and a server must refuse a
-    call without them (revision 2026-07-28, streamable HTTP, "Custom Headers").
+    call without them (revision 2026-07-28, streamable HTTP, "Custom Headers"). `bind_meta` are the
+    keys of `_meta` that are in the digest.
     """
 
     principal: str
@@ -146,6 +147,7 @@ class Call:
     digest: str
     credential: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    bind_meta: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,9 @@ def call(body: bytes, redact: Sequence[str] = (), *, compact: bool = False) -> S
     if not isinstance(message, dict):
         raise ValueError("the body is no JSON-RPC request")  # noqa: TRY004  a value from outside
     params = bound_params(message)
+    # Not all of it is bound, and all of it was the client's to write.
+    if meta := (message.get("params") or {}).get("_meta"):
+        params["_meta"] = meta
     # The name stands elsewhere, and is part of what is asked.
     others = {k: v for k, v in params.items() if k not in ("arguments", "name", "uri")}
     renderer = _Renderer(redact, compact)

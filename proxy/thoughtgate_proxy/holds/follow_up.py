@@ -53,6 +53,8 @@ class FollowUps:
         request, body = held.request, rewrite.without(held.body, "requestState")
         if state.answers and state.server is not None:
             body = raw_json.put(body, _STATE, state.server)
+        if approval is not None:
+            body = rewrite.with_meta(body, approval.call.body, held.body)
         try:
             permit = _permit(held, body, decisions, approval)
         except KeyError:
@@ -63,7 +65,8 @@ class FollowUps:
             return json_reply(answers.refusal(request, refused.decision, correlation, deny_as))
         if state.answers:
             self._log(held, decisions, state.approval)
-        wrap = partial(self._round_trips.wrap_question, held, state.approval, state.round + 1)
+        wrap_question = self._round_trips.wrap_question
+        wrap = partial(wrap_question, held, state.approval, approval, state.round + 1)
         token = rewrite.progress_token(held.request.params)
         return FollowUp(_call(held, held.head), permit, held.addressee, wrap).reply(token)
 
@@ -71,7 +74,7 @@ class FollowUps:
         """Send what `tasks/update` brings for a task whose server answered with `question`."""
         call = approval.call
         responses = raw_json.at(held.body, *_RESPONSES) or b"{}"
-        body = raw_json.put(call.body, _RESPONSES, msgspec.Raw(responses))
+        body = raw_json.put(held.carry(call.body), _RESPONSES, msgspec.Raw(responses))
         if (state := rewrite.request_state(question)) is not None:
             body = raw_json.put(body, _STATE, state)
         request = message.read(body, max_batch=1)

@@ -13,6 +13,7 @@ from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
 from thoughtgate_proxy.exchange.body import JSON
 from thoughtgate_proxy.exchange.dispatch import Dispatch
+from thoughtgate_proxy.mcp import rewrite
 from thoughtgate_proxy.mcp.answers import Addressee
 
 _EVENTS: Final = ("text/event-stream", "text/*", "*/*")
@@ -58,6 +59,10 @@ class HeldRequest:
     def call_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that repeat what the body says, as 2026-07-28 has them."""
         return tuple((name, value) for name, value in self.head.upstream if _of_call(name))
+
+    def carry(self, call: bytes) -> bytes:
+        """The body of an approved call, as this request carries it."""
+        return rewrite.with_meta(call, call, self.body)
 
     def with_call_headers(self, lines: Iterable[tuple[str, str]]) -> Head:
         """The headers with `lines` in place of `call_headers`."""

@@ -1,6 +1,6 @@
 """Round trips: what sends a client round, and what it brings back (2026-07-28)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from thoughtgate_proxy.approvals.service import ApprovalService
@@ -43,7 +43,8 @@ class RoundTrips:
             return None
         state = request_state.opened(text, self._approvals.verify)
         body = rewrite.without(held.body, "inputResponses") if state.answers else held.body
-        digest = self.digest(held, body)
+        approval = await self._approvals.find(state.approval)
+        digest = self.digest(held, body, _bind_meta(approval))
         now = self._now()
         request_state.check(state, principal=self._principal, digest=digest, now=now)
         if not await self._approvals.spend(state.nonce, state.expires):
@@ -51,11 +52,11 @@ class RoundTrips:
             raise Forged(text)
         return state
 
-    def digest(self, held: HeldRequest, body: bytes) -> str:
+    def digest(self, held: HeldRequest, body: bytes, bind_meta: Sequence[str]) -> str:
         """What binds an approval to `body`, as this caller sends it."""
         return call_digest.digest(
             principal=self._principal, source=held.source.id, target=held.target,
-            body=body, credential=held.credential,
+            body=body, credential=held.credential, bind_meta=bind_meta,
         )  # fmt: skip
 
     def input_required(self, to: Addressee, approval: Approval, number: int) -> bytes:
@@ -71,12 +72,18 @@ class RoundTrips:
         return answers.result(to.id, result)
 
     def wrap_question(
-        self, held: HeldRequest, approval: str, number: int, question: bytes
+        self,
+        held: HeldRequest,
+        id: str,
+        approval: Approval | None,
+        number: int,
+        question: bytes,
     ) -> bytes:
-        """A response that asks back, with a state that makes its answer one of `approval`."""
-        digest = self.digest(held, rewrite.without(held.body, "inputResponses", "requestState"))
+        """A response that asks back, with a state that makes its answer one of `id`."""
+        body = rewrite.without(held.body, "inputResponses", "requestState")
+        digest = self.digest(held, body, _bind_meta(approval))
         state = RequestState(
-            approval=approval, principal=self._principal, digest=digest,
+            approval=id, principal=self._principal, digest=digest,
             expires=self._now() + _ANSWER_SECONDS, round=number, nonce=self._new_nonce(),
             answers=True, server=rewrite.request_state(question),
         )  # fmt: skip
@@ -84,3 +91,8 @@ class RoundTrips:
 
     def _sealed(self, state: RequestState) -> str:
         return request_state.sealed(state, self._approvals.sign)
+
+
+def _bind_meta(approval: Approval | None) -> Sequence[str]:
+    """The keys of `_meta` that the approval binds."""
+    return approval.call.bind_meta if approval is not None else ()

@@ -73,7 +73,7 @@ class HoldService:
                     for target, of_target in zip(request.targets, decisions, strict=True)
                     if not of_target.goes_on
                 ]
-                call = self._call(held, mode, targets)
+                call = self._call(held, mode, targets, workflow)
                 asked = self._asked(held, decision, workflow, correlation, trace)
                 approval = await self._approvals.open(call, asked, workflow)
         except Forged as error:
@@ -104,6 +104,7 @@ class HoldService:
             if isinstance(grounds, UngatedMessage):
                 return await self._tasks.reply(held)
             state = await self._round_trips.take_state(held)
+            approval = await self._approvals.find(state.approval) if state is not None else None
         except Forged as error:
             return json_reply(answers.error(id, message.INVALID_PARAMS, str(error)))
         except StoreUnavailable as error:
@@ -111,7 +112,7 @@ class HoldService:
             return json_reply(answers.error(id, text.code, text.text))
         if state is None:
             return None
-        return self._follow_ups.reply(held, grounds.decisions, state, None, "")
+        return self._follow_ups.reply(held, grounds.decisions, state, approval, "")
 
     async def rewrite_of(self, held: HeldRequest) -> Rewrite | None:
         """What becomes of the server's reply to a request that passes; None: nothing."""
@@ -154,7 +155,9 @@ class HoldService:
         may_hold = partial(held.engine.may_hold, held.source, Kind.TOOL)
         return capabilities.with_task_support(listing, may_hold)
 
-    def _call(self, held: HeldRequest, mode: WaitMode, targets: Sequence[Target]) -> Call:
+    def _call(
+        self, held: HeldRequest, mode: WaitMode, targets: Sequence[Target], workflow: Workflow
+    ) -> Call:
         """What is to be approved; `targets` are those parts of it that are held."""
         request, body = held.request, held.body
         if mode is WaitMode.LEGACY_TASK:
@@ -172,9 +175,10 @@ class HoldService:
             name=f"{first.name} and {more} more" if more else first.name,
             target=held.target,
             body=body,
-            digest=self._round_trips.digest(held, body),
+            digest=self._round_trips.digest(held, body, workflow.bind_meta),
             credential=held.credential,
             headers=held.call_headers,
+            bind_meta=workflow.bind_meta,
         )
 
     def _asked(

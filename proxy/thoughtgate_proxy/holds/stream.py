@@ -219,7 +219,9 @@ class HeldStream:
         """Have the call sent, unless another request of it came first."""
         self._call = call = self._context.server_call(self._held, self._approval)
         dispatcher = self._context.approvals.dispatcher
-        dispatch = dispatcher.dispatch(self._approval.id, self.credential, call.send)
+        dispatch = dispatcher.dispatch(
+            self._approval.id, self.credential, call.send, self._held.carry
+        )
         sending = asyncio.ensure_future(dispatch)
         # Nobody may be left to take its error when the client has gone.
         sending.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
@@ -264,7 +266,7 @@ class HeldStream:
         terms, approval = self._terms, self._approval.id
         if terms.task is None and rewrite.requires_input(response):
             wrap = self._context.round_trips.wrap_question
-            response = wrap(self._held, approval, terms.number, response)
+            response = wrap(self._held, approval, self._approval, terms.number, response)
         if shared and not terms.came_before:
             response = rewrite.with_shared_note(response, approval)
         return rewrite.with_id(response, self._to.id)

@@ -133,7 +133,9 @@ class TaskService:
     async def _send(self, held: HeldRequest, approval: Approval) -> Approval:
         """Let a poll send the call; it does not wait long for the server."""
         call = self._context.server_call(held, approval)
-        dispatch = self._approvals.dispatcher.dispatch(approval.id, held.credential, call.send)
+        dispatch = self._approvals.dispatcher.dispatch(
+            approval.id, held.credential, call.send, held.carry
+        )
         sending = asyncio.ensure_future(dispatch)
         try:
             await asyncio.wait({sending}, timeout=_SENDING_SECONDS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from thoughtgate_proxy.core.policy import call_digest
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.mcp import answers, raw_json
 from thoughtgate_proxy.mcp.sse import EventPart, Splitter, data_of, event, with_data
@@ -121,6 +122,22 @@ def _subscription(data: bytes, sent: Id | None, id: Id) -> bytes:
     message = raw_json.members(data)
     responds = message is not None and sent is not None and responds_to(message, sent)
     return with_id(data, id) if responds else data
+
+
+def with_meta(request: bytes, stored: bytes, carrier: bytes) -> bytes:
+    """`request` with the `_meta` of `stored`, of which the carrier's is what is about the sending.
+
+    The stored progress token stays where the carrier has none: another request may listen.
+    """
+    path = ("params", "_meta")
+    present, carried = (raw_json.members(raw_json.at(b, *path) or b"") for b in (stored, carrier))
+    meta = {key: v for key, v in (present or {}).items() if not call_digest.of_carrier(key)}
+    meta |= {key: v for key, v in (carried or {}).items() if call_digest.of_carrier(key)}
+    if present and "progressToken" in present:
+        meta.setdefault("progressToken", present["progressToken"])
+    if meta == (raw_json.members(raw_json.at(request, *path) or b"") or {}):
+        return request
+    return raw_json.put(request, path, meta) if meta else without(request, "_meta")
 
 
 def requires_input(response: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Several requests for one approval: the same call again, from one caller or another."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -239,5 +240,47 @@ def test_a_result_that_was_never_written_is_not_delivered(tmp_path: Path) -> Non
             message = await answer_to(gate, AGAIN)
             assert (message["id"], text_of(message)) == ("again", "did delete_user")
             assert len(gate.server.received) == len(gate.page.asked) == 1
+
+    test()
+
+
+def test_a_retry_with_fresh_meta_joins_and_the_approved_meta_is_sent(tmp_path: Path) -> None:
+    def call(id: int, **meta: Any) -> bytes:
+        return legacy("tools/call", id, name="delete_user", arguments={"id": 7}, _meta=meta)
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            first = call(1, progressToken="a", traceparent="first", **{"claudecode/toolUseId": "A"})
+            async with held(gate.port, first, LEGACY):
+                await gate.asked()
+            await gate.approve()
+            again = call(2, progressToken="b", **{"claudecode/toolUseId": "B"})
+            async with held(gate.port, again, LEGACY) as stream:
+                progress, answer = await stream.message(), await stream.message()
+                assert progress["params"]["progressToken"] == "b"
+                assert text_of(answer) == "did delete_user"
+            (sent,) = gate.server.received
+            meta = json.loads(sent.body)["params"]["_meta"]
+            assert meta == {"claudecode/toolUseId": "A", "progressToken": "b"}
+            assert len(gate.page.asked) == 1
+
+    test()
+
+
+def test_meta_that_the_workflow_binds_makes_another_call(tmp_path: Path) -> None:
+    def call(tenant: str) -> bytes:
+        meta = {"com.example/tenant": tenant}
+        return legacy("tools/call", name="delete_user", arguments={"id": 7}, _meta=meta)
+
+    @run
+    async def test() -> None:
+        flow = {"adapter": "page", "bind_meta": ["com.example/tenant"]}
+        async with (
+            room(tmp_path, approval={"default": flow}) as gate,
+            held(gate.port, call("a"), LEGACY),
+            held(gate.port, call("b"), LEGACY),
+        ):
+            await gate.asked(2)
 
     test()

@@ -85,17 +85,17 @@ class PolicyEngine:
         return Permit(source, request.method, target, b"", request)
 
     def permit_approved(
-        self, source: Source, approval: Approval, decisions: tuple[Decision, ...]
+        self, source: Source, approval: Approval, body: bytes, decisions: tuple[Decision, ...]
     ) -> Permit:
         """Leave to send an approved call, once; `decisions` are what the gates say of it now.
 
-        `approval` is the evidence: it is being sent, as many approved as must, and its bytes are
-        those that its digest was made of.
+        `approval` is the evidence: it is being sent, as many approved as must, and `body` is what
+        was approved but for what of its `_meta` is the carrying request's.
         """
         if approval.state is not State.SENDING:
             raise ValueError("a permit was asked for what is not being sent")
         evidence = self._evidence(source, approval, decisions)
-        return Permit(source, "POST", approval.call.target, approval.call.body, evidence)
+        return Permit(source, "POST", approval.call.target, body, evidence)
 
     def permit_follow_up(
         self, source: Source, approval: Approval, body: bytes, decisions: tuple[Decision, ...]
@@ -152,7 +152,7 @@ class PolicyEngine:
         call = approval.call
         digest = call_digest.digest(
             principal=call.principal, source=source.id, target=call.target, body=call.body,
-            credential=call.credential,
+            credential=call.credential, bind_meta=call.bind_meta,
         )  # fmt: skip
         if digest != call.digest:
             raise ValueError("a permit was asked for what nobody approved")

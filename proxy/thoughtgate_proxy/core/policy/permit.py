@@ -85,7 +85,8 @@ class ApprovalEvidence(msgspec.Struct, frozen=True):
         if method == "GET":
             return not body
         if self.approval.state is State.SENDING:
-            return body == call.body
+            sent = call_digest.without_carrier_meta
+            return body == call.body or sent(body) == sent(call.body)
         return call_digest.without_answers(body) == call_digest.without_answers(call.body)
 
 

@@ -101,25 +101,45 @@ def test_nothing_can_be_moved_from_one_field_to_the_next(a: str, b: str, c: str)
 META = {
     "progressToken": 7,
     "traceparent": "00-1-2-01",
-    "tracestate": "a=b",
-    "baggage": "c=d",
     "io.modelcontextprotocol/clientInfo": {"name": "x", "version": "1"},
+    "claudecode/toolUseId": "toolu_1",
+    "vscode.requestId": "r1",
 }
 
 
 @pytest.mark.parametrize("key", list(META))
-def test_what_a_client_writes_anew_at_each_try_is_not_bound(key: str) -> None:
+def test_meta_which_clients_write_anew_at_each_try_is_not_bound(key: str) -> None:
     plain: dict[str, Any] = {"name": "t"}
-    assert digest(plain) == digest({**plain, "_meta": {key: META[key]}})
-    kept = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
-    assert digest({**plain, "_meta": kept}) == digest({**plain, "_meta": {**kept, key: META[key]}})
+    meta = {**plain, "_meta": {key: META[key]}}
+    assert digest(plain) == digest(meta) == digest({**plain, "_meta": {}})
+    assert digest(plain, bind_meta=("other",)) == digest(meta, bind_meta=("other",))
+
+
+@pytest.mark.parametrize("key", list(META))
+def test_meta_that_a_workflow_lists_is_bound_by_value(key: str) -> None:
+    params: list[dict[str, Any]] = [{"name": "t"}]
+    params += [{"name": "t", "_meta": {key: v}} for v in (META[key], None, "x")]
+    assert len({digest(one, bind_meta=(key,)) for one in params}) == len(params)
+
+
+def test_all_but_the_carriers_own_meta_is_what_was_approved() -> None:
+    def seen(**meta: Any) -> bytes:
+        params = {"name": "t", **({"_meta": meta} if meta else {})}
+        return call_digest.without_carrier_meta(
+            json.dumps({"method": "m", "params": params}).encode()
+        )
+
+    assert seen(progressToken=1) == seen(traceparent="x") == seen()
+    assert seen(**{"io.modelcontextprotocol/protocolVersion": "2026-07-28"}) == seen()
+    assert (
+        len({seen(), seen(a=1), seen(a=2), seen(**{"io.modelcontextprotocol/related-task": 1})})
+        == 4
+    )
 
 
 @pytest.mark.parametrize(
     "more",
     [
-        {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
-        {"_meta": {"com.example/tenant": "other"}},
         {"task": {"ttl": 1}},
         {"inputResponses": {"a": 1}},
         {"requestState": "the server's own"},

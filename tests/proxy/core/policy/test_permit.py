@@ -124,19 +124,21 @@ def test_there_is_no_permit_without_evidence_of_approval(
 ) -> None:
     engine, source, decisions = judged(evidence.call, governance)
     with pytest.raises(ValueError, match="a permit was asked for"):
-        engine.permit_approved(source, evidence, decisions)
+        engine.permit_approved(source, evidence, evidence.call.body, decisions)
     good = approval_of(State.SENDING)
-    assert engine.permit_approved(source, good, decisions).body == good.call.body
+    assert engine.permit_approved(source, good, good.call.body, decisions).body == good.call.body
 
 
 def test_approval_is_no_permit_for_what_is_denied_or_asks_others() -> None:
     good = approval_of(State.SENDING)
     engine, source, denied = judged(good.call, {"rules": [{"match": "*", "action": "deny"}]})
     with pytest.raises(PermitRefused, match="denies it"):
-        engine.permit_approved(source, good, denied)
+        engine.permit_approved(source, good, good.call.body, denied)
     engine, source, held = judged(good.call)
     with pytest.raises(PermitRefused, match="decides on it no more"):
-        engine.permit_approved(source, good, (replace(held[0], workflow="another"),))
+        engine.permit_approved(
+            source, good, good.call.body, (replace(held[0], workflow="another"),)
+        )
 
 
 def test_a_permit_for_what_is_held_looks_at_its_evidence_itself() -> None:
@@ -221,7 +223,7 @@ def test_after_a_reload_an_approval_of_before_is_no_grounds(
 def test_the_rest_of_a_reply_is_asked_for_on_the_same_grounds_unless_all_is_frozen() -> None:
     good = approval_of(State.SENDING)
     engine, source, decisions = judged(good.call)
-    sent = engine.permit_approved(source, good, decisions)
+    sent = engine.permit_approved(source, good, good.call.body, decisions)
     rest = engine.permit_rest(sent)
     assert (rest.method, rest.target, rest.body) == ("GET", good.call.target, b"")
     assert rest.approved == good
