@@ -10,7 +10,14 @@ from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
-from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
+from thoughtgate_proxy.core.approval import (
+    MOST_SENDINGS,
+    Approval,
+    Ending,
+    NoSuchTransition,
+    State,
+    Transition,
+)
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.policy.decision import Decision, Denial
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
@@ -19,7 +26,7 @@ from thoughtgate_proxy.core.protocol import message
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Malformed, Request
 from thoughtgate_proxy.telemetry.log import Level
-from thoughtgate_proxy.upstream.errors import UpstreamError
+from thoughtgate_proxy.upstream.errors import TurnedAway, UpstreamError
 
 if TYPE_CHECKING:  # sqlite3 comes with it, and only where a workflow exists
     from thoughtgate_proxy.approvals.store.sqlite import Store
@@ -105,6 +112,8 @@ class Dispatcher:
         """`engine` gives the configuration in force."""
         self._store, self._registry, self._engine = store, registry, engine
         self._clock, self._audit = clock, audit
+        # Of this process alone: it keeps servers from being asked for ever, and guards nothing.
+        self._turned_away: dict[str, int] = {}
         self._under_way: dict[str, asyncio.Task[DispatchOutcome]] = {}
 
     async def dispatch(
@@ -162,7 +171,7 @@ class Dispatcher:
         answer = reconsidered(approval, engine, monotonic())
         if isinstance(answer, Denial):
             return await self._refused(id, answer)
-        sending = await self._registry.step(id, Transition.SEND)
+        sending = await self._registry.step(id, Transition.SEND, reason="")
         if self._engine() is not engine:  # a reload came in between
             engine = self._engine()
             answer = reconsidered(approval, engine, monotonic())
@@ -181,9 +190,7 @@ class Dispatcher:
             result = await send(permit)
         except UpstreamError as error:
             if not error.sent:
-                return DispatchOutcome(
-                    await self._written(sending, Transition.NOT_SENT), not_sent=str(error)
-                )
+                return await self._not_sent(sending, error)
             return await self._cut(sending, str(error))
         except ReplyCut as error:
             return await self._cut(sending, str(error) or "the reply was cut short")
@@ -192,6 +199,19 @@ class Dispatcher:
             return await self._cut(sending, "ThoughtGate failed while sending it")
         done = await self._written(sending, Transition.FINISH, result=result, ending=Ending.DONE)
         return DispatchOutcome(done, result)
+
+    async def _not_sent(self, sending: Approval, error: UpstreamError) -> DispatchOutcome:
+        """The server has not acted: the approval counts on, unless this was the last time."""
+        reason = f"not done: {error}"
+        approval = await self._written(sending, Transition.NOT_SENT, reason=reason)
+        if isinstance(error, TurnedAway) and approval.state is State.APPROVED:
+            waiting = {a.id for a in self._registry.open()}
+            times = self._turned_away.get(sending.id, 0) + 1
+            kept = {id: count for id, count in self._turned_away.items() if id in waiting}
+            self._turned_away = {**kept, sending.id: times}
+            if times >= MOST_SENDINGS:
+                return await self._refused(sending.id, Denial(Ending.TURNED_AWAY, reason))
+        return DispatchOutcome(approval, not_sent=str(error))
 
     async def _refused(self, id: str, no: Denial) -> DispatchOutcome:
         return DispatchOutcome(

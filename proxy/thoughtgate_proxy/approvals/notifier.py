@@ -81,7 +81,7 @@ class Notifier:
             change = self._registry.changed(id)
             try:
                 approval = self._registry.get(id)
-                facts = (approval.state, approval.caller_left, approval.votes)
+                facts = (approval.state, approval.caller_left, approval.votes, approval.reason)
                 if known is None and approval.notified is approval.state:
                     known = facts  # an earlier process has said so
                 if facts != known:

@@ -7,6 +7,8 @@ from typing import Final
 
 from thoughtgate_proxy.core.config.values import Kind
 
+MOST_SENDINGS: Final = 3
+"""How often an approved call is sent to a server that turns it away."""
 KEPT_SECONDS: Final = 3600.0
 """How long an approval that ended is kept, with its arguments and its result. Then it is gone."""
 REJECTED_SECONDS: Final = 60.0
@@ -50,6 +52,8 @@ class Ending(StrEnum):
     """The workflow or the server that it was for is not what it was."""
     RULED_OUT = "ruled_out"
     """Asked again before sending, gates 1 to 3 said no."""
+    TURNED_AWAY = "turned_away"
+    """Approved, and its server turned it away as often as it is sent."""
     NOT_TOLD = "not_told"
     """The humans could not be told of it."""
     UNKNOWN = "unknown"
@@ -65,7 +69,7 @@ class Transition(StrEnum):
     SEND = "send"
     FINISH = "finish"
     NOT_SENT = "not_sent"
-    """No byte of the call left: the approval still counts."""
+    """No byte of the call left, or its server turned it away: the approval still counts."""
     CUT = "cut"
 
 

@@ -24,4 +24,5 @@ class HoldContext:
         """What sends an approved call with the headers of `held`."""
         dispatch = held.dispatch(held.with_call_headers(approval.call.headers))
         most = held.engine.config.limits.listing_reply_bytes
-        return ServerCall(dispatch, most, self.in_flight.server_calls)
+        in_session = held.header("mcp-session-id") is not None
+        return ServerCall(dispatch, most, self.in_flight.server_calls, in_session=in_session)

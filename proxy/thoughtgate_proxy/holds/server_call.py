@@ -5,12 +5,14 @@ from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, Final
 
+from thoughtgate_proxy.core.approval import State
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply, ReplyCut, first
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.exchange import body
 from thoughtgate_proxy.exchange.dispatch import Dispatch
+from thoughtgate_proxy.holds import refusal
 from thoughtgate_proxy.mcp import answers, listings, raw_json, rewrite
 from thoughtgate_proxy.mcp.reply_filter import BAD_REPLY
 from thoughtgate_proxy.mcp.sse import EventTooLong, Splitter, data_of, field
@@ -41,12 +43,15 @@ class ServerCall:
         dispatch: Dispatch,
         most_bytes: int,
         registry: "MutableMapping[str, ServerCall] | None" = None,
+        *,
+        in_session: bool = False,
     ) -> None:
-        """`most_bytes` is the most of one message.
+        """`most_bytes` is the most of one message; `in_session` says that the call names one.
 
         While an approved call is being sent, `registry` has it by its approval's id.
         """
         self._dispatch, self._most_bytes, self._registry = dispatch, most_bytes, registry
+        self._in_session = in_session
         self._messages: deque[bytes] = deque()
         self._taken, self._arrived = asyncio.Event(), asyncio.Event()
         self._listened = False
@@ -124,7 +129,10 @@ class ServerCall:
     async def _read(self, reply: HttpReply, permit: Permit) -> None:
         kind = headers.media_type(first(reply.headers, "content-type"))
         if not 200 <= reply.status < 300:
-            self.response = self._error(reply.status, await self._whole(reply), reply)
+            content = await self._whole(reply)
+            if permit.approved is not None and permit.approved.state is State.SENDING:
+                refusal.check(reply, content or b"", in_session=self._in_session)
+            self.response = self._error(reply.status, content, reply)
         elif headers.encoded(first(reply.headers, "content-encoding")):
             self._fail("is encoded, although only identity was allowed")
         elif kind == headers.EVENT_STREAM:

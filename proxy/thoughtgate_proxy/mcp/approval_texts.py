@@ -87,6 +87,11 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
                 f"since it was asked for{_because(approval)}. Asking again will not help: do "
                 "without this call, or tell the user."
             )
+        case Ending.TURNED_AWAY:
+            return answers.UPSTREAM_DOWN, (
+                f"{subject} was approved{_by(approval)}, and its server turned it away each time "
+                f"that it was sent{_because(approval)}. It was not done. Tell the user; the {_ANEW}"
+            )
         case Ending.NOT_TOLD:
             return NO_APPROVER, (
                 f"{subject} needs a human's approval, and the approvers cannot be reached"
@@ -96,8 +101,8 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
         case Ending.UNKNOWN:
             return UNKNOWN_OUTCOME, (
                 f"{subject} was approved{_by(approval)} and sent, but the connection was cut "
-                "before the server's reply. It may or may not have happened, and it was not sent "
-                "again. Find out what became of it before you ask for it again."
+                f"before the server's reply{_because(approval)}. It may or may not have "
+                "happened, and it was not sent again. Find out what became of it before you ask for it again."
             )
         case Ending.DONE:
             return FORGOTTEN, (
@@ -142,9 +147,9 @@ def restarting(approval: Approval, subject: str) -> ApprovalText:
 
 
 def not_sent(approval: Approval, subject: str, reason: str) -> ApprovalText:
-    """No byte of an approved call could be sent; the approval still counts."""
+    """An approved call was not sent, or turned away; the approval still counts."""
     text = (
-        f"{subject} was approved{_by(approval)}, but nothing could be sent: {_short(reason)}. The "
+        f"{subject} was approved{_by(approval)}, but it was not done: {_short(reason)}. The "
         f"approval counts until {clock(_until(approval))}: the same call, with the same arguments, "
         "uses it."
     )

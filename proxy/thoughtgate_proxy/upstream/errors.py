@@ -13,6 +13,13 @@ class UpstreamError(Exception):
         self.sent = sent
 
 
+class TurnedAway(UpstreamError):
+    """The server answered that it has not acted, for a reason that may pass."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, sent=False)
+
+
 class Restarting(UpstreamError):
     """No reply by the time that the proxy had to end."""
 

@@ -41,6 +41,7 @@ _CANCELLED: Final = {
     Ending.DISCONNECTED: ", as its caller left",
     Ending.FROZEN: ": the configuration freezes all calls",
     Ending.RECONFIGURED: ": the configuration is not what it was",
+    Ending.TURNED_AWAY: ": its server turned it away each time that it was sent",
     Ending.RULED_OUT: ": the rules, asked again before sending, said no",
     Ending.NOT_TOLD: ": this message was taken as never posted, and nothing on it counts",
 }
@@ -156,7 +157,12 @@ def _became(approval: Approval) -> tuple[str, str]:
         case State.APPROVED:
             until = approval.valid_until
             counts = f" It counts until {_time(until)}." if until is not None else ""
-            return "Approved", f"{approved} Not used yet.{counts} A rejection still stops it."
+            used = (
+                "Not done yet: the server could not take it."
+                if approval.reason
+                else "Not used yet."
+            )
+            return "Approved", f"{approved} {used}{counts} A rejection still stops it."
         case State.SENDING:
             return "Approved", f"{approved} It is being sent."
         case State.DONE:

@@ -46,6 +46,7 @@ const CANCELLED = {
   disconnected: "Cancelled: the agent left",
   frozen: "Cancelled: everything is frozen by the configuration",
   reconfigured: "Cancelled: the configuration is another one now",
+  turned_away: "Not done: the server turned it away each time",
   ruled_out: "Cancelled: the rules no longer allow it",
   not_told: "Cancelled: nobody could be asked",
 };
