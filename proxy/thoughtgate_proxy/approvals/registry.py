@@ -130,8 +130,11 @@ class ApprovalRegistry:
         ended = [a for a in self._all.values() if a.state.final and a.call.body]
         return sorted(ended, key=lambda a: a.ended or a.opened, reverse=True)[:_RECENT]
 
-    def of_digest(self, digest: str) -> Approval | None:
-        """What the same call joins, if there is such a thing."""
+    def of_digest(self, digest: str, valid_for: float = KEPT_SECONDS) -> Approval | None:
+        """What the same call joins, if there is such a thing.
+
+        A result that nobody has got waits for its caller for `valid_for` seconds.
+        """
         found = self._all.get(self._by_digest.get(digest, ""))
         if found is None:
             return None
@@ -145,11 +148,19 @@ class ApprovalRegistry:
                 joins = True
             case State.REJECTED:
                 joins = ago < REJECTED_SECONDS
-            case State.DONE | State.UNKNOWN:
+            case State.DONE:
+                joins = not found.delivered and ago < min(valid_for, KEPT_SECONDS)
+            case State.UNKNOWN:
                 joins = not found.delivered and ago < KEPT_SECONDS
             case _:
                 joins = False
         return found if joins else None
+
+    def undelivered(self, digest: str) -> Approval | None:
+        """The last same call, if it was done and its caller has not come for its result."""
+        found = self._all.get(self._by_digest.get(digest, ""))
+        done = found is not None and found.state is State.DONE and not found.delivered
+        return found if done else None
 
     def changed(self, id: str) -> "asyncio.Future[None]":
         """Done at the next change of `id`, or when `close` is called."""

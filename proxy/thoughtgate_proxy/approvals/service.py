@@ -114,8 +114,9 @@ class ApprovalService:
 
         On disk when it returns. The humans are told in the background: if they cannot be, the
         approval ends as CANCELLED with `Ending.NOT_TOLD`. What is joined may be in any state:
-        PENDING, APPROVED, SENDING; a rejection of less than a minute ago; a DONE or UNKNOWN that no
-        client has got yet. So go on with `settled`, then `dispatcher`, whatever comes back.
+        PENDING, APPROVED, SENDING; a rejection of less than a minute ago; a DONE
+        of less than `valid_for` ago, or an UNKNOWN, that no client has got yet. So go on with
+        `settled`, then `dispatcher`, whatever comes back.
         Raises `OpenRefused`.
         """
         try:
@@ -229,9 +230,13 @@ class ApprovalService:
 
     async def _open(self, call: Call, asked: Asked, workflow: Workflow) -> Approval:
         async with self._registry.lock:
-            if (found := self._registry.of_digest(call.digest)) is not None:
+            found = self._registry.of_digest(call.digest, workflow.valid_for)
+            if found is not None:
                 self._audit.noted("joined", found)
                 return found
+            if (stale := self._registry.undelivered(call.digest)) is not None:
+                # Who asks again after so long wants it done again, and not what came of the last.
+                self._audit.noted("result not fetched", stale)
             now = self._clock.now()
             self._refuse_more(call, now)
             if workflow.limit is not None:

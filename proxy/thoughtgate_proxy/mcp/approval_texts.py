@@ -102,7 +102,8 @@ def _ended(approval: Approval, ending: Ending, subject: str) -> tuple[int, str]:
             return UNKNOWN_OUTCOME, (
                 f"{subject} was approved{_by(approval)} and sent, but the connection was cut "
                 f"before the server's reply{_because(approval)}. It may or may not have "
-                "happened, and it was not sent again. Find out what became of it before you ask for it again."
+                "happened, and it was not sent again. Find out what became of it before you ask "
+                "for it again."
             )
         case Ending.DONE:
             return FORGOTTEN, (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.approval_service import Carrier, a_call, world
+from tests.harness.clock import ManualClock
 from tests.harness.policy import AGENT
 from tests.harness.wait import run, soon, within
 from thoughtgate_proxy.approvals.dispatcher import Closed
@@ -184,3 +185,17 @@ async def test_one_workflows_limit_does_not_count_anothers_requests(tmp_path: Pa
         assert (await w.open(a_call(n=2))).state is State.PENDING
         with pytest.raises(OpenRefused, match="`default` takes 1 requests"):
             await w.open(a_call(n=3))
+
+
+@run
+async def test_a_result_waits_for_its_caller_for_valid_for_and_no_longer(tmp_path: Path) -> None:
+    async with world(tmp_path, ManualClock()) as w:
+        approval = await w.approved()
+        await w.dispatch(approval.id, "", Carrier())
+        w.clock.move(29)
+        assert (await w.open()).id == approval.id
+        w.clock.move(1)
+        again = await w.open()
+        assert (again.id == approval.id, again.state) == (False, State.PENDING)
+        (line,) = [line for line in await w.audit() if line["step"] == "result not fetched"]
+        assert line["approval"] == approval.id
