@@ -12,7 +12,7 @@ from tests.harness.hold_room import MODERN, Room, held, modern, room, text_of
 from tests.harness.mcp_server import Peer, Received, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, VoteValue
-from thoughtgate_proxy.core.protocol.http import HttpRequest
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
 from thoughtgate_proxy.mcp.sse import data_of
 
 PATIENT: dict[str, Any] = {
@@ -326,7 +326,9 @@ def test_who_waited_its_time_gets_what_has_come_meanwhile(tmp_path: Path) -> Non
     async def test() -> None:
         async with room(tmp_path, ManualClock(), **PATIENT) as gate:
             gate.server.script = script
-            reply = await gate.gateway.handle(HttpRequest("POST", "/", lines, call()))
+            handling = gate.gateway.handle(HttpRequest("POST", "/", lines, call()))
+            assert not isinstance(handling, HttpReply)
+            reply = await handling
             assert not isinstance(reply.body, bytes)
             await anext(reply.body)
             await gate.approve()
