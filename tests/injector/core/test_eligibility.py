@@ -1,5 +1,6 @@
 """Pods whose sidecar would share its network, its processes or its files with others."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from thoughtgate_injector.core import pod as pods
 from thoughtgate_injector.core.refusal import Refusal
 
 
-def found(container: dict[str, Any] | None = None, **spec: Any) -> list[str]:
+def found(container: Mapping[str, Any] | None = None, **spec: object) -> list[str]:
     """The reasons not to inject into a pod with one such container."""
     agent = {"name": "agent", "image": "x", **(container or {})}
     pod = pods.read({"metadata": {}, "spec": {"containers": [agent], **spec}})
@@ -23,9 +24,9 @@ def test_a_plain_pod_is_injected() -> None:
 
 @pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "shareProcessNamespace"])
 def test_what_is_shared_is_refused_by_its_field(field: str) -> None:
-    (reason,) = found(**{field: True})
+    (reason,) = found(None, **{field: True})
     assert reason.startswith(f"`spec.{field}` is `true`")
-    assert found(**{field: False}) == []
+    assert found(None, **{field: False}) == []
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_what_is_shared_is_refused_by_its_field(field: str) -> None:
     ids=["os", "label", "older label"],
 )
 def test_a_windows_pod_is_refused(spec: dict[str, Any]) -> None:
-    assert "windows" in str(found(**spec))
+    assert "windows" in str(found(None, **spec))
 
 
 @pytest.mark.parametrize("port", [7467, 7468, 7469])
@@ -69,5 +70,5 @@ def test_a_volume_of_the_sidecar_is_refused_in_whatever_container(
 ) -> None:
     other = {"name": "other", "image": "x", **use}
     spec = {"containers": [{"name": "agent", "image": "x"}], group: [other]}
-    (reason,) = found(**spec)
+    (reason,) = found(None, **spec)
     assert f"(spec.{group}[0]) mounts the volume `thoughtgate-state`" in reason

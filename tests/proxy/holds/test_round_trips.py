@@ -12,6 +12,8 @@ from tests.harness.hold_room import MODERN, Room, held, modern, room, text_of
 from tests.harness.mcp_server import Peer, Received, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, VoteValue
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
+from thoughtgate_proxy.mcp.sse import data_of
 
 PATIENT: dict[str, Any] = {
     "approval": {"default": {"adapter": "page", "timeout": "20m", "valid_for": "5m"}}
@@ -303,5 +305,39 @@ def test_a_client_that_is_sent_round_has_not_left(tmp_path: Path) -> None:
                 await gate.approve()
                 assert text_of(await stream.message()) == "did delete_user"
             assert not [line for line in await gate.audit() if line.get("step") == "caller left"]
+
+    test()
+
+
+def test_who_waited_its_time_gets_what_has_come_meanwhile(tmp_path: Path) -> None:
+    lines = (
+        ("host", "localhost"), ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2026-07-28"),
+    )  # fmt: skip
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}}
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(note)
+        await peer.event(result(request.message))
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path, ManualClock(), **PATIENT) as gate:
+            gate.server.script = script
+            handling = gate.gateway.handle(HttpRequest("POST", "/", lines, call()))
+            assert not isinstance(handling, HttpReply)
+            reply = await handling
+            assert not isinstance(reply.body, bytes)
+            await anext(reply.body)
+            await gate.approve()
+            while b"notifications/message" not in await anext(reply.body):
+                pass
+            await gate.ends_as(State.DONE)
+            await gate.pass_by(60)
+            message = json.loads(data_of(await anext(reply.body)) or b"")
+            assert text_of(message) == "did delete_user"
+            reply.close()
 
     test()

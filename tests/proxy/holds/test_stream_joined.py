@@ -11,7 +11,7 @@ from tests.harness.hold_room import LEGACY, Stream, answer_to, decision, held, l
 from tests.harness.mcp_server import Peer, Received, dumps, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State
-from thoughtgate_proxy.core.protocol.http import HttpRequest
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
 from thoughtgate_proxy.holds import stream as held_stream
 from thoughtgate_proxy.mcp.sse import data_of
 
@@ -229,7 +229,9 @@ def test_a_result_that_was_never_written_is_not_delivered(tmp_path: Path) -> Non
     @run
     async def test() -> None:
         async with room(tmp_path) as gate:
-            reply = await gate.gateway.handle(HttpRequest("POST", "/", lines, CALL))
+            handling = gate.gateway.handle(HttpRequest("POST", "/", lines, CALL))
+            assert not isinstance(handling, HttpReply)
+            reply = await handling
             assert not isinstance(reply.body, bytes)
             await anext(reply.body)
             await gate.approve()
