@@ -11,7 +11,6 @@ from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import (
     KEPT_SECONDS,
-    REJECTED_SECONDS,
     Approval,
     Ending,
     NoSuchTransition,
@@ -21,6 +20,7 @@ from thoughtgate_proxy.core.approval import (
     VoteValue,
     after,
 )
+from thoughtgate_proxy.core.config.values import Workflow
 
 if TYPE_CHECKING:  # sqlite3 comes with it, and only where a workflow exists
     from thoughtgate_proxy.approvals.store.sqlite import Store
@@ -130,10 +130,10 @@ class ApprovalRegistry:
         ended = [a for a in self._all.values() if a.state.final and a.call.body]
         return sorted(ended, key=lambda a: a.ended or a.opened, reverse=True)[:_RECENT]
 
-    def of_digest(self, digest: str, valid_for: float = KEPT_SECONDS) -> Approval | None:
+    def of_digest(self, digest: str, workflow: Workflow) -> Approval | None:
         """What the same call joins, if there is such a thing.
 
-        A result that nobody has got waits for its caller for `valid_for` seconds.
+        The `workflow` says how long a rejection holds, and a result waits for its caller.
         """
         found = self._all.get(self._by_digest.get(digest, ""))
         if found is None:
@@ -147,9 +147,9 @@ class ApprovalRegistry:
             case State.SENDING:
                 joins = True
             case State.REJECTED:
-                joins = ago < REJECTED_SECONDS
+                joins = ago < workflow.deny_for
             case State.DONE:
-                joins = not found.delivered and ago < min(valid_for, KEPT_SECONDS)
+                joins = not found.delivered and ago < min(workflow.valid_for, KEPT_SECONDS)
             case State.UNKNOWN:
                 joins = not found.delivered and ago < KEPT_SECONDS
             case _:
@@ -282,9 +282,9 @@ class ApprovalRegistry:
             if ago >= KEPT_SECONDS:
                 self._drop(approval)
             elif number >= _RECENT or size > _RECENT_BYTES:
-                waited_for = (
+                waited_for = approval.state is State.REJECTED or (
                     approval.state in (State.DONE, State.UNKNOWN) and not approval.delivered
-                ) or ago < REJECTED_SECONDS
+                )
                 if waited_for:
                     self._all[approval.id] = replace(
                         approval, call=replace(approval.call, body=b"")

@@ -114,7 +114,7 @@ class ApprovalService:
 
         On disk when it returns. The humans are told in the background: if they cannot be, the
         approval ends as CANCELLED with `Ending.NOT_TOLD`. What is joined may be in any state:
-        PENDING, APPROVED, SENDING; a rejection of less than a minute ago; a DONE
+        PENDING, APPROVED, SENDING; a rejection of less than `deny_for` ago; a DONE
         of less than `valid_for` ago, or an UNKNOWN, that no client has got yet. So go on with
         `settled`, then `dispatcher`, whatever comes back.
         Raises `OpenRefused`.
@@ -230,7 +230,7 @@ class ApprovalService:
 
     async def _open(self, call: Call, asked: Asked, workflow: Workflow) -> Approval:
         async with self._registry.lock:
-            found = self._registry.of_digest(call.digest, workflow.valid_for)
+            found = self._registry.of_digest(call.digest, workflow)
             if found is not None:
                 self._audit.noted("joined", found)
                 return found

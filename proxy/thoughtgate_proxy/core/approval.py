@@ -11,8 +11,6 @@ MOST_SENDINGS: Final = 3
 """How often an approved call is sent to a server that turns it away."""
 KEPT_SECONDS: Final = 3600.0
 """How long an approval that ended is kept, with its arguments and its result. Then it is gone."""
-REJECTED_SECONDS: Final = 60.0
-"""How long the same call gets the same rejection, without a human being asked again."""
 
 
 class State(StrEnum):

@@ -15,9 +15,12 @@ from tests.proxy.approvals.store.test_sqlite import ASKED
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
 from thoughtgate_proxy.approvals.store.sqlite import Store
-from thoughtgate_proxy.core.approval import KEPT_SECONDS, REJECTED_SECONDS, Approval, State
+from thoughtgate_proxy.core.approval import KEPT_SECONDS, Approval, State
+from thoughtgate_proxy.core.config.values import Workflow
 
 AT = 1_000_000.0
+
+FLOW = Workflow(adapter="page", valid_for=1200.0, deny_for=90.0)
 
 
 @asynccontextmanager
@@ -64,8 +67,8 @@ async def test_what_its_caller_has_not_heard_is_kept_without_its_arguments(
         registry.trim()
         (kept,) = registry.every()
         assert (kept.id, kept.call.body) == (waiting.id, b"")
-        assert registry.of_digest(waiting.call.digest) == kept
-        assert registry.of_digest(heard.call.digest) is None
+        assert registry.of_digest(waiting.call.digest, FLOW) == kept
+        assert registry.of_digest(heard.call.digest, FLOW) is None
         clock.time = AT - 1000 + KEPT_SECONDS
         registry.trim()
         assert registry.every() == ()
@@ -75,11 +78,11 @@ async def test_what_its_caller_has_not_heard_is_kept_without_its_arguments(
 async def test_a_rejection_is_kept_for_as_long_as_it_is_remembered(tmp_path: Path) -> None:
     rejected = ended(1, AT, State.REJECTED, size=3_000_000)
     async with a_registry(tmp_path, rejected) as (registry, clock):
-        clock.time = AT + REJECTED_SECONDS - 1
+        clock.time = AT + FLOW.deny_for - 1
         registry.trim()
-        assert registry.of_digest(rejected.call.digest) is not None
-        clock.time = AT + REJECTED_SECONDS
-        assert registry.of_digest(rejected.call.digest) is None
+        assert registry.of_digest(rejected.call.digest, FLOW) is not None
+        clock.time = AT + FLOW.deny_for
+        assert registry.of_digest(rejected.call.digest, FLOW) is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ async def test_a_rejection_is_kept_for_as_long_as_it_is_remembered(tmp_path: Pat
     [
         (replace(ended(1, AT), state=State.PENDING, ended=None, expires=AT + 60), 60.0),
         (replace(ended(1, AT), state=State.APPROVED, ended=None, valid_until=AT + 30), 30.0),
-        (ended(1, AT, State.DONE), KEPT_SECONDS),
+        (ended(1, AT, State.DONE), FLOW.valid_for),
         (ended(1, AT, State.UNKNOWN), KEPT_SECONDS),
     ],
     ids=lambda value: value.state.value if isinstance(value, Approval) else "",
@@ -98,9 +101,9 @@ async def test_the_same_call_joins_what_is_in_time_and_nothing_later(
 ) -> None:
     async with a_registry(tmp_path, one) as (registry, clock):
         clock.time = AT + until - 0.5
-        assert registry.of_digest(one.call.digest) == one
+        assert registry.of_digest(one.call.digest, FLOW) == one
         clock.time = AT + until
-        assert registry.of_digest(one.call.digest) is None
+        assert registry.of_digest(one.call.digest, FLOW) is None
 
 
 @run
@@ -111,4 +114,4 @@ async def test_the_same_call_joins_the_newest_even_if_an_older_one_changes(tmp_p
         registry,
         _,
     ):
-        assert registry.of_digest(newer.call.digest) == newer
+        assert registry.of_digest(newer.call.digest, FLOW) == newer

@@ -252,6 +252,9 @@ class Workflow(Section, frozen=True, kw_only=True):
     ] = ()
     on_disconnect: OnDisconnect = OnDisconnect.KEEP
     limit: Annotated[Rate, about("so many requests for approval")] | None = None
+    deny_for: Annotated[
+        float, lasting(1.0, 3600.0, "how long the same call gets the same rejection")
+    ] = 60.0
     bind_meta: Annotated[
         tuple[Name, ...], about("keys of `_meta` whose value makes another call of the same one")
     ] = ()
