@@ -46,6 +46,8 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
     "a grace that is no number": lambda p: ours(p)["env"][1].update(value="-1"),
     "two graces": lambda p: ours(p)["env"].insert(1, {"name": "X", "value": "30"}),
     "one variable less": lambda p: ours(p)["env"].pop(),
+    "a port of a Service": lambda p: ours(p)["env"][4].update(value="tcp://10.0.0.1:80"),
+    "an end without words": lambda p: ours(p).update(terminationMessagePolicy="File"),
     "root": lambda p: ours(p)["securityContext"].update(runAsUser=0),
     "a user that is true": lambda p: ours(p)["securityContext"].update(runAsNonRoot=1),
     "privileges": lambda p: ours(p)["securityContext"].update(privileged=True),
