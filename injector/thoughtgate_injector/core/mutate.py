@@ -4,7 +4,7 @@ INVARIANT: operations on a list's members come before the one that shifts them, 
 a patch is read against the document as the earlier operations have left it (RFC 6902, section 3).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,18 @@ from thoughtgate_injector.core import names, status_annotation
 from thoughtgate_injector.core import sidecar as sidecars
 from thoughtgate_injector.core.patch import Add, add
 from thoughtgate_injector.core.pod import Container, EnvVar
-from thoughtgate_injector.core.refusal import shown
+from thoughtgate_injector.core.refusal import listed, shown
 from thoughtgate_injector.core.resources import amounts, raised
 from thoughtgate_injector.core.verdict import Injection
 
 # A program reads one of each pair; which one differs from program to program.
-_PROXIES = {"HTTP_PROXY": "NO_PROXY", "http_proxy": "no_proxy"}
+_PROXIES = {
+    "HTTP_PROXY": "NO_PROXY",
+    "ALL_PROXY": "NO_PROXY",
+    "http_proxy": "no_proxy",
+    "all_proxy": "no_proxy",
+}
+_EXCEPTIONS = ("NO_PROXY", "no_proxy")
 _LOCALHOST = "localhost"
 
 
@@ -60,22 +66,47 @@ def _environment(path: tuple[str | int, ...], container: Container, changes: _Ga
         variable.name: (index, variable) for index, variable in enumerate(container.env or ())
     }
     new: list[dict[str, str]] = []
-    if names.AGENT_ENV not in there:
-        new.append({"name": names.AGENT_ENV, "value": names.AGENT_URL})
-    proxied = [no for proxy, no in _PROXIES.items() if _is_set(there.get(proxy))]
+    proxied = dict.fromkeys(no for proxy, no in _PROXIES.items() if _is_set(there.get(proxy)))
     if proxied:
-        exceptions = [name for name in _PROXIES.values() if name in there]
+        exceptions = [name for name in _EXCEPTIONS if name in there]
         for name in exceptions:
             _add_localhost(path, container, *there[name], changes)
         # Only where there is none: a second spelling would hide the one that is there.
         if not exceptions:
             new += [{"name": name, "value": _LOCALHOST} for name in proxied]
-    if new:
-        changes.env[container.name] = [variable["name"] for variable in new]
-        if container.env is None:
-            changes.operations.append(add(path, new))
-        else:
-            changes.operations += [add((*path, "-"), variable) for variable in new]
+    # First, since `$(MCP_SERVER_URL)` is expanded only in the variables behind it.
+    first = (
+        [] if names.AGENT_ENV in there else [{"name": names.AGENT_ENV, "value": names.AGENT_URL}]
+    )
+    added = [variable["name"] for variable in first + new]
+    changes.warnings += _unseen(container, there.keys(), added)
+    if not added:
+        return
+    changes.env[container.name] = added
+    if container.env is None:
+        changes.operations.append(add(path, first + new))
+    else:
+        changes.operations += [add((*path, "-"), variable) for variable in new]
+        changes.operations += [add((*path, 0), variable) for variable in first]
+
+
+def _unseen(container: Container, there: Collection[str], added: Sequence[str]) -> Iterator[str]:
+    """Warn of variables that may come from a ConfigMap or a Secret, which is not read here."""
+
+    def may_come(name: str) -> bool:
+        return name not in there and any(
+            name.startswith(source.prefix or "") for source in container.env_from or ()
+        )
+
+    front = f"container {shown(container.name)} takes variables from `envFrom`, unseen here"
+    hidden = [name for name in added if may_come(name)]
+    if hidden:
+        yield f"{front}: {listed(hidden)} among them would be hidden by ours; set it in `env`"
+    if any(map(may_come, _PROXIES)) and not {*there, *added} & set(_EXCEPTIONS):
+        yield (
+            f"{front}: beside a proxy among them (`HTTP_PROXY`, `ALL_PROXY`) `{_LOCALHOST}` must "
+            "stand in their `NO_PROXY`"
+        )
 
 
 def _is_set(variable: tuple[int, EnvVar] | None) -> bool:
@@ -93,7 +124,7 @@ def _add_localhost(
         # Its value is not ours to read, and nothing can be appended to it.
         changes.warnings.append(
             f"container {shown(container.name)} takes {shown(variable.name)} from elsewhere; "
-            f"`{_LOCALHOST}` must stand in it, or its calls go to the proxy of `HTTP_PROXY`"
+            f"`{_LOCALHOST}` must stand in it, or its calls go to the forward proxy"
         )
         return
     hosts = [host.strip() for host in (variable.value or "").split(",") if host.strip()]

@@ -25,6 +25,10 @@ class EnvVar(_Read, frozen=True, rename="camel"):
     value_from: dict[str, Any] | None = None
 
 
+class EnvFrom(_Read, frozen=True, rename="camel"):
+    prefix: str | None = None
+
+
 class ContainerPort(_Read, frozen=True, rename="camel"):
     container_port: int = 0
     name: str | None = None
@@ -48,6 +52,7 @@ class Resources(_Read, frozen=True, rename="camel"):
 class Container(_Read, frozen=True, rename="camel"):
     name: str = ""
     env: list[EnvVar] | None = None
+    env_from: list[EnvFrom] | None = None
     ports: list[ContainerPort] | None = None
     volume_mounts: list[VolumeMount] | None = None
     volume_devices: list[VolumeDevice] | None = None
