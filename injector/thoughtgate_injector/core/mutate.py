@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from thoughtgate_injector.core import names, status_annotation
+from thoughtgate_injector.core import names, options, status_annotation
 from thoughtgate_injector.core import sidecar as sidecars
 from thoughtgate_injector.core.patch import Add, add
 from thoughtgate_injector.core.pod import Container, EnvVar
 from thoughtgate_injector.core.refusal import listed, shown
 from thoughtgate_injector.core.resources import amounts, raised
+from thoughtgate_injector.core.untyped import mapping
 from thoughtgate_injector.core.verdict import Injection
 
 # A program reads one of each pair; which one differs from program to program.
@@ -50,7 +51,7 @@ def mutation(document: Mapping[str, Any], inject: Injection, version: str) -> Mu
 
     `version` is the injector's own, for the status annotation.
     """
-    changes = _Gathered()
+    changes = _Gathered(warnings=list(misspelt(document)))
     for group, index, container in inject.others:
         if container.name not in inject.options.exclude_containers:
             _environment(("spec", group, index, "env"), container, changes)
@@ -59,6 +60,18 @@ def mutation(document: Mapping[str, Any], inject: Injection, version: str) -> Mu
     _annotations(document, inject, changes, added, version)
     _container(inject, changes)
     return Mutation(tuple(changes.operations), tuple(changes.warnings))
+
+
+def misspelt(document: Mapping[str, Any]) -> Iterator[str]:
+    """Warn of annotations and labels of a decoded pod whose `thoughtgate.io` is misspelt."""
+    metadata = mapping(document.get("metadata"))
+    for part in ("annotation", "label"):
+        for key in mapping(metadata.get(f"{part}s")):
+            if isinstance(key, str) and (meant := options.near_miss(key)):
+                yield (
+                    f"{part} {shown(key)} is no key of ThoughtGate and does nothing; the nearest "
+                    f"one is {shown(meant)}"
+                )
 
 
 def _environment(path: tuple[str | int, ...], container: Container, changes: _Gathered) -> None:

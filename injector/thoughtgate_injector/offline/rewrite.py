@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from thoughtgate_injector.core import config_map, names, options
 from thoughtgate_injector.core.config_map import ConfigFiles
-from thoughtgate_injector.core.mutate import Mutation
+from thoughtgate_injector.core.mutate import Mutation, misspelt
 from thoughtgate_injector.core.patch import Operation, moved
 from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Outcome, Reviewer
@@ -202,6 +202,9 @@ def _unheard(place: PodTemplate, outcome: Outcome) -> Iterator[str]:
                 f"{shown(key)} stands on the workload, where it does nothing; "
                 "it belongs to the metadata of the pod template"
             )
+        yield from misspelt(place.top)
+    if not isinstance(outcome, Mutation):
+        yield from misspelt(place.pod)
     if isinstance(outcome, Skip) and word_of(place.pod) is None:
         for key in _keys_of_ours(place.pod):
             nearest = options.nearest(key)
