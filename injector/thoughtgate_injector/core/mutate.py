@@ -10,12 +10,13 @@ from typing import Any
 
 from thoughtgate_injector.core import names, options, status_annotation
 from thoughtgate_injector.core import sidecar as sidecars
-from thoughtgate_injector.core.patch import Add, add
-from thoughtgate_injector.core.pod import Container, EnvVar
+from thoughtgate_injector.core.patch import Operation, add, remove
+from thoughtgate_injector.core.pod import Container, EnvVar, Pod
 from thoughtgate_injector.core.refusal import listed, shown
 from thoughtgate_injector.core.resources import amounts, raised
+from thoughtgate_injector.core.sidecar import Sidecar
 from thoughtgate_injector.core.untyped import mapping
-from thoughtgate_injector.core.verdict import Injection
+from thoughtgate_injector.core.verdict import Injection, Restoration
 
 # A program reads one of each pair; which one differs from program to program.
 _PROXIES = {
@@ -32,7 +33,7 @@ _LOCALHOST = "localhost"
 class Mutation:
     """The patch, and warnings for the pod's owner."""
 
-    operations: tuple[Add, ...]
+    operations: tuple[Operation, ...]
     warnings: tuple[str, ...]
 
 
@@ -40,7 +41,7 @@ class Mutation:
 class _Gathered:
     """The changes to one pod so far."""
 
-    operations: list[Add] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     env: dict[str, list[str]] = field(default_factory=dict)
     no_proxy: dict[str, list[str]] = field(default_factory=dict)
@@ -56,10 +57,28 @@ def mutation(document: Mapping[str, Any], inject: Injection, version: str) -> Mu
         if container.name not in inject.options.exclude_containers:
             _environment(("spec", group, index, "env"), container, changes)
     changes.operations += raised(inject.pod, inject.sidecar.share)
-    added = _volumes(inject, changes)
+    added = _volumes(inject.pod, inject.sidecar, changes)
     _annotations(document, inject, changes, added, version)
-    _container(inject, changes)
+    _container(inject.pod, inject.sidecar, changes)
     return Mutation(tuple(changes.operations), tuple(changes.warnings))
+
+
+def restoration(restore: Restoration) -> Mutation:
+    """Give the operations that write our container back as it was, with its volumes.
+
+    Nothing is merged: what another webhook wants in every container it does not get in ours. All
+    that it did to the other containers and to the pod stays.
+    """
+    changes = _Gathered()
+    _volumes(restore.pod, restore.sidecar, changes)
+    changed = restore.changed
+    place = ("spec", changed.group, changed.index)
+    changes.operations.append(remove(place))
+    if changed.group == _group(restore.sidecar):
+        changes.operations.append(add(place, sidecars.container(restore.sidecar)))
+    else:
+        _container(restore.pod, restore.sidecar, changes)
+    return Mutation(tuple(changes.operations), ())
 
 
 def misspelt(document: Mapping[str, Any]) -> Iterator[str]:
@@ -150,11 +169,11 @@ def _add_localhost(
     changes.no_proxy.setdefault(container.name, []).append(variable.name)
 
 
-def _volumes(inject: Injection, changes: _Gathered) -> list[str]:
-    there = {volume.get("name") for volume in inject.pod.spec.volumes or ()}
-    ours = sidecars.volumes(inject.sidecar.config_map)
+def _volumes(pod: Pod, sidecar: Sidecar, changes: _Gathered) -> list[str]:
+    there = {volume.get("name") for volume in pod.spec.volumes or ()}
+    ours = sidecars.volumes(sidecar.config_map)
     new = [volume for name, volume in ours.items() if name not in there]
-    if inject.pod.spec.volumes is None:
+    if pod.spec.volumes is None:
         changes.operations.append(add(("spec", "volumes"), new))
     else:
         changes.operations += [add(("spec", "volumes", "-"), volume) for volume in new]
@@ -179,8 +198,10 @@ def _annotations(
     if agents and names.DEFAULT_CONTAINER not in there:
         new[names.DEFAULT_CONTAINER] = agents[0].name
     new[names.STATUS] = status_annotation.status(
-        inject,
         version,
+        image=inject.sidecar.image,
+        native=inject.sidecar.native,
+        profile=inject.options.profile.value,
         annotations=sorted(new),
         env=changes.env,
         no_proxy=changes.no_proxy,
@@ -197,14 +218,17 @@ def _annotations(
         ]
 
 
-def _container(inject: Injection, changes: _Gathered) -> None:
-    ours = sidecars.container(inject.sidecar)
-    group = "initContainers" if inject.sidecar.native else "containers"
-    members = (
-        inject.pod.spec.init_containers if inject.sidecar.native else inject.pod.spec.containers
-    )
+def _group(sidecar: Sidecar) -> str:
+    return "initContainers" if sidecar.native else "containers"
+
+
+def _container(pod: Pod, sidecar: Sidecar, changes: _Gathered) -> None:
+    ours = sidecars.container(sidecar)
+    members = pod.spec.init_containers if sidecar.native else pod.spec.containers
     if members is None:
-        changes.operations.append(add(("spec", group), [ours]))
+        changes.operations.append(add(("spec", _group(sidecar)), [ours]))
     else:
         # A native sidecar goes first, so that the pod's own init containers can call through it.
-        changes.operations.append(add(("spec", group, 0 if inject.sidecar.native else "-"), ours))
+        changes.operations.append(
+            add(("spec", _group(sidecar), 0 if sidecar.native else "-"), ours)
+        )
