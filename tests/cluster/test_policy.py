@@ -263,42 +263,6 @@ def test_a_refusal_names_the_image_and_those_that_are_allowed(rest: Rest) -> Non
     assert OLD in refused
 
 
-ADDED: dict[str, tuple[Callable[[Pod], object], str]] = {
-    "environment": (
-        lambda p: ours(p)["env"].append({"name": "AWS_ROLE_ARN", "value": "x"}),
-        "its `env`, with AWS_ROLE_ARN; a webhook that changes every container must leave",
-    ),
-    "a mount": (
-        lambda p: (
-            p["spec"]["volumes"].append({"name": "vault-secrets", "emptyDir": {}}),
-            ours(p)["volumeMounts"].append(
-                {"name": "vault-secrets", "mountPath": "/vault/secrets"}
-            ),
-        ),
-        "its `volumeMounts`, with vault-secrets; a webhook",
-    ),
-    "a field of the security context": (
-        lambda p: ours(p)["securityContext"].update(privileged=False),
-        "its `securityContext`, with privileged; a webhook",
-    ),
-    "a field": (lambda p: ours(p).update(workingDir="/x"), "a field, with workingDir; a webhook"),
-    "a digest": (
-        lambda p: ours(p).update(image=ours(p)["image"] + "@sha256:" + "a" * 64),
-        "a mirror's name or a digest that a webhook writes belongs among them",
-    ),
-}
-
-
-@pytest.mark.parametrize("added", ADDED)
-def test_a_refusal_names_what_another_webhook_has_added(rest: Rest, added: str) -> None:
-    change, words = ADDED[added]
-    pod = injected()
-    change(pod)
-    refused = rest.create(pod, "free").refused
-    assert refused is not None
-    assert words in refused
-
-
 def test_a_pod_by_its_front_alone_is_judged(rest: Rest) -> None:
     """As a ReplicaSet creates it: there is no name yet."""
     pod = injected()
