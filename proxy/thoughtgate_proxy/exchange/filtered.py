@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Sequence
 
 import msgspec
 
+from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
@@ -11,7 +12,7 @@ from thoughtgate_proxy.core.protocol.methods import LISTINGS
 from thoughtgate_proxy.exchange import body, passthrough
 from thoughtgate_proxy.exchange.exchange import Endpoint, Exchange
 from thoughtgate_proxy.mcp import listings, reply_filter
-from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, Expected
+from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, MEMORY_LIMIT, NO_ROOM, Expected
 from thoughtgate_proxy.upstream.response_body import UpstreamReply
 
 
@@ -70,6 +71,7 @@ def expect(endpoint: Endpoint, requests: Sequence[Request] | None) -> Expected:
         learn=record.metrics.learn,
         dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
         failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
+        budget=endpoint.pool.budget,
     )
 
 
@@ -86,13 +88,31 @@ async def _whole(
     exchange: Exchange, reply: UpstreamReply, expected: Expected, own: Sequence[bytes]
 ) -> HttpReply:
     """A reply that must be seen whole, filtered and joined by our own answers."""
-    content = await body.read(reply.body, expected.limit)
+    share = Share(expected.budget)
+    try:
+        return await _read_whole(exchange, reply, expected, own, share)
+    except (NoRoom, TooBig):
+        reply.close()
+        return exchange.refuse(502, f"the server's reply: {NO_ROOM}", MEMORY_LIMIT)
+    finally:
+        share.release()
+
+
+async def _read_whole(
+    exchange: Exchange,
+    reply: UpstreamReply,
+    expected: Expected,
+    own: Sequence[bytes],
+    share: Share,
+) -> HttpReply:
+    content = await body.read(reply.body, expected.limit, share)
     if isinstance(content, body.PartialBody):
         reply.close()
         if content.cut is not None:
             return exchange.refuse(502, "the server's reply was cut short")
         text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
         return exchange.refuse(502, text, LISTING_LIMIT)
+    share.add(parsed_cost(content))
     if expected.listing:
         content = reply_filter.listing(content, expected)
     if own:  # which are all where nothing of what was sent has an answer of the server's

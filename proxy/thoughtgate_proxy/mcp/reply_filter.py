@@ -1,8 +1,10 @@
 """Filters replies: hidden tools leave listings, and answers that nobody asked for are dropped."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from thoughtgate_proxy.core.memory_budget import Budget, NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.mcp import answers, listings
@@ -11,7 +13,11 @@ from thoughtgate_proxy.mcp.sse import event as event_of
 
 BAD_REPLY = 50202
 # What a reply failed at, as the log and the metrics call it.
+MEMORY_LIMIT = "limit_memory_bytes"
+NO_ROOM = "it does not fit into the memory that is left (`limits.memory_bytes`)"
 CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "limit_listing_reply_bytes", "listing_unreadable"
+# So many events pass before others have their turn: each takes some 10 us.
+_TURN = 50
 # An event that no listing is expected in may be longer: it then passes piece by piece.
 _INSPECTED = 1 << 20
 
@@ -35,6 +41,8 @@ class Expected:
     """Is called for each reply that nobody asked for."""
     failed: Callable[[str, str], None]
     """Is told why a reply cannot pass as it is, and which kind of failure that is."""
+    budget: Budget
+    """What is read of a reply is charged to it."""
 
     @property
     def filters(self) -> bool:
@@ -78,11 +86,19 @@ async def events(
     """
     for message in first:
         yield event_of(message)
-    stream = _Stream(expected)
+    stream, share, count = _Stream(expected), Share(expected.budget), 0
     try:
         async for piece in pieces:
+            share.add(len(piece))
             for event in stream.feed(piece):
                 yield event
+                count += 1
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)
+            share.keep(stream.held)
+    except (NoRoom, TooBig):
+        expected.failed(NO_ROOM, MEMORY_LIMIT)
+        yield event_of(unreadable(NO_ROOM, stream.unanswered))
     except EventTooLong as error:
         expected.failed(str(error), LISTING_LIMIT)
         yield event_of(unreadable(str(error), stream.unanswered))
@@ -99,6 +115,8 @@ async def events(
     else:
         for event in stream.end():
             yield event
+    finally:
+        share.release()
 
 
 class _Stream:
@@ -128,6 +146,11 @@ class _Stream:
             elif (filtered := self._filter(event)) is not None:
                 yield filtered
 
+    @property
+    def held(self) -> int:
+        """Bytes of an event that is not whole yet."""
+        return self._splitter.held
+
     def end(self) -> Iterator[bytes]:
         """What is left when the stream has ended."""
         rest = self._splitter.rest
@@ -142,6 +165,21 @@ class _Stream:
         expected, data = self._expected, data_of(event)
         if data is None or not data.strip():
             return event
+        share = Share(expected.budget)
+        try:
+            share.add(parsed_cost(data))
+        except (NoRoom, TooBig):
+            if expected.filters:
+                raise
+            self.blind = True  # as with one that is too long
+            return event
+        try:
+            return self._read(event, data)
+        finally:
+            share.release()
+
+    def _read(self, event: bytes, data: bytes) -> bytes | None:
+        expected = self._expected
         found = listings.response_ids(data) or []
         if expected.ids is not None:
             if not expected.ids.issuperset(found):

@@ -52,6 +52,9 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
     "another configuration": lambda p: ours(p)["env"][0].update(value="/tmp/config.yaml"),
     "environment from elsewhere": lambda p: ours(p).update(envFrom=[{"configMapRef": {}}]),
     "a grace that is no number": lambda p: ours(p)["env"][1].update(value="-1"),
+    "a grace from elsewhere, too": lambda p: ours(p)["env"][1].update(
+        valueFrom={"fieldRef": {"fieldPath": "metadata.name"}}
+    ),
     "two graces": lambda p: ours(p)["env"].insert(1, {"name": "X", "value": "30"}),
     "one variable less": lambda p: ours(p)["env"].pop(),
     "a port of a Service": lambda p: ours(p)["env"][4].update(value="tcp://10.0.0.1:80"),

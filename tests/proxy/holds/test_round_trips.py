@@ -289,3 +289,19 @@ def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> 
             assert gate.humans_asked() == []
 
     test()
+
+
+def test_a_client_that_is_sent_round_has_not_left(tmp_path: Path) -> None:
+    flow = {**PATIENT["approval"]["default"], "on_disconnect": "cancel"}
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path, ManualClock(), approval={"default": flow}) as gate:
+            state = await sent_round(gate, call())
+            async with held(gate.port, call(2, requestState=state), MODERN) as stream:
+                assert not gate.only.caller_left
+                await gate.approve()
+                assert text_of(await stream.message()) == "did delete_user"
+            assert not [line for line in await gate.audit() if line.get("step") == "caller left"]
+
+    test()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.mcp import reply_filter
@@ -40,6 +41,7 @@ class Client:
             learn=self.learnt.append,
             dropped=self._drop,
             failed=lambda reason, kind: self.failures.append(kind if reason else ""),
+            budget=Budget(1 << 26),
         )
 
     def _drop(self) -> None:
