@@ -23,9 +23,11 @@ def test_a_plain_pod_is_injected() -> None:
 
 @pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "shareProcessNamespace"])
 def test_what_is_shared_is_refused_by_its_field(field: str) -> None:
-    (reason,) = found(**{field: True})
+    shared: dict[str, Any] = {field: True}
+    (reason,) = found(**shared)
     assert reason.startswith(f"`spec.{field}` is `true`")
-    assert found(**{field: False}) == []
+    apart: dict[str, Any] = {field: False}
+    assert found(**apart) == []
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,6 @@ def test_a_volume_of_the_sidecar_is_refused_in_whatever_container(
     group: str, use: dict[str, Any]
 ) -> None:
     other = {"name": "other", "image": "x", **use}
-    spec = {"containers": [{"name": "agent", "image": "x"}], group: [other]}
+    spec: dict[str, Any] = {"containers": [{"name": "agent", "image": "x"}], group: [other]}
     (reason,) = found(**spec)
     assert f"(spec.{group}[0]) mounts the volume `thoughtgate-state`" in reason
