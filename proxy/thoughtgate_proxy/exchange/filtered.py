@@ -51,8 +51,7 @@ def _answer(
             events = endpoint.changes.joined(endpoint.route.source.id, requests[0], events)
         return passthrough.stream(reply, events)
     status = reply.head.status
-    readable = kind == headers.JSON or status < 300
-    if (listing and readable) or (own and status < 300):
+    if status < 300 and (listing or own):
         return _whole(exchange, reply, expected, own)
     return passthrough.answer(exchange, reply)
 
@@ -69,7 +68,10 @@ def expect(endpoint: Endpoint, requests: Sequence[Request] | None) -> Expected:
         shows_all=visibility.shows_all,
         limit=engine.config.limits.listing_reply_bytes,
         learn=record.metrics.learn,
-        dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
+        odd=lambda reason: record.upstream_failed(source.id, method, reason, "odd_tool"),
+        dropped=lambda: record.upstream_failed(
+            source.id, method, "a reply that nobody asked for was dropped", "unasked_reply"
+        ),
         failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
         budget=endpoint.pool.budget,
     )
@@ -77,10 +79,14 @@ def expect(endpoint: Endpoint, requests: Sequence[Request] | None) -> Expected:
 
 def opaque(reply: UpstreamReply) -> str | None:
     """Why a reply could be read otherwise than we would, in one line."""
-    if headers.encoded(reply.head.header("content-encoding")):
+    encodings = [value for name, value in reply.head.headers if name == "content-encoding"]
+    if any(headers.encoded(encoding) for encoding in encodings):
         return "the server's listing is encoded, although only identity was allowed"
-    if sum(name == "content-type" for name, _ in reply.head.headers) > 1:
+    types = [value for name, value in reply.head.headers if name == "content-type"]
+    if len(types) > 1:
         return "the server's listing has two content types"
+    if not all(headers.is_utf8(content_type) for content_type in types):
+        return "the server's listing has another charset than UTF-8"
     return None
 
 

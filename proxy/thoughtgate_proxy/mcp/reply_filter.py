@@ -37,12 +37,19 @@ class Expected:
     """The most bytes of a listing."""
     learn: Callable[[str], None]
     """Is told the name of each tool that a listing shows."""
+    odd: Callable[[str], None]
+    """Is told why a tool is left out that cannot be understood."""
     dropped: Callable[[], None]
     """Is called for each reply that nobody asked for."""
     failed: Callable[[str, str], None]
     """Is told why a reply cannot pass as it is, and which kind of failure that is."""
     budget: Budget
     """What is read of a reply is charged to it."""
+
+    def asked(self, found: Iterable[Id | None]) -> bool:
+        """Whether each of `found` was asked with. Ids compare as text, as the SDKs take them."""
+        texts = {str(id) for id in self.ids or ()}
+        return all(id is not None and str(id) in texts for id in found)
 
     @property
     def filters(self) -> bool:
@@ -53,10 +60,14 @@ class Expected:
 def listing(body: bytes, expected: Expected) -> bytes:
     """A whole reply to listings, each message of it filtered, or an error in its place."""
     found = listings.response_ids(body)
-    if expected.ids is not None and not expected.ids.issuperset(found or ()):
+    if expected.ids is not None and not expected.asked(found or ()):
         expected.dropped()
         return unreadable("it answers an id that was not asked with", expected.ids)
     members = listings.members(body)
+    if expected.shows_all and members:
+        for member in members:
+            listings.learn(member, expected.learn)
+        return body  # with nothing to hide, bytes pass as they are
     if members == [body]:
         return _filter(body, found or expected.ids, expected)
     if not members:
@@ -69,7 +80,7 @@ def listing(body: bytes, expected: Expected) -> bytes:
 def _filter(message: bytes, ids: Iterable[Id | None] | None, expected: Expected) -> bytes:
     """A message without what is hidden; an error to `ids` if it cannot be understood."""
     try:
-        return listings.filtered(message, expected.shows, expected.learn)
+        return listings.filtered(message, expected.shows, expected.learn, expected.odd)
     except listings.UnreadableListing as error:
         expected.failed(f"the listing cannot be understood: {error}", UNREADABLE)
         return unreadable(str(error), ids)
@@ -182,10 +193,11 @@ class _Stream:
         expected = self._expected
         found = listings.response_ids(data) or []
         if expected.ids is not None:
-            if not expected.ids.issuperset(found):
+            if not expected.asked(found):
                 expected.dropped()
                 return None
-            self.unanswered.difference_update(expected.ids.intersection(found))
+            answered = {str(id) for id in found}
+            self.unanswered = {id for id in self.unanswered if str(id) not in answered}
         elif b"tools" not in data.lower() and b"\\u" not in data:
             return event  # a replay of something that is no listing, however it is written
         if not expected.filters:

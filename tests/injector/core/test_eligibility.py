@@ -1,6 +1,5 @@
 """Pods whose sidecar would share its network, its processes or its files with others."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from thoughtgate_injector.core import pod as pods
 from thoughtgate_injector.core.refusal import Refusal
 
 
-def found(container: Mapping[str, Any] | None = None, **spec: object) -> list[str]:
+def found(container: dict[str, Any] | None = None, **spec: Any) -> list[str]:
     """The reasons not to inject into a pod with one such container."""
     agent = {"name": "agent", "image": "x", **(container or {})}
     pod = pods.read({"metadata": {}, "spec": {"containers": [agent], **spec}})
@@ -24,9 +23,11 @@ def test_a_plain_pod_is_injected() -> None:
 
 @pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "shareProcessNamespace"])
 def test_what_is_shared_is_refused_by_its_field(field: str) -> None:
-    (reason,) = found(None, **{field: True})
+    shared: dict[str, Any] = {field: True}
+    (reason,) = found(**shared)
     assert reason.startswith(f"`spec.{field}` is `true`")
-    assert found(None, **{field: False}) == []
+    apart: dict[str, Any] = {field: False}
+    assert found(**apart) == []
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_what_is_shared_is_refused_by_its_field(field: str) -> None:
     ids=["os", "label", "older label"],
 )
 def test_a_windows_pod_is_refused(spec: dict[str, Any]) -> None:
-    assert "windows" in str(found(None, **spec))
+    assert "windows" in str(found(**spec))
 
 
 @pytest.mark.parametrize("port", [7467, 7468, 7469])
@@ -69,6 +70,6 @@ def test_a_volume_of_the_sidecar_is_refused_in_whatever_container(
     group: str, use: dict[str, Any]
 ) -> None:
     other = {"name": "other", "image": "x", **use}
-    spec = {"containers": [{"name": "agent", "image": "x"}], group: [other]}
-    (reason,) = found(None, **spec)
+    spec: dict[str, Any] = {"containers": [{"name": "agent", "image": "x"}], group: [other]}
+    (reason,) = found(**spec)
     assert f"(spec.{group}[0]) mounts the volume `thoughtgate-state`" in reason

@@ -200,6 +200,15 @@ def encoded(value: str | None) -> bool:
     return value is not None and value.strip().lower() != "identity"
 
 
+def is_utf8(content_type: str) -> bool:
+    """Whether a `Content-Type` names no charset but UTF-8, in either spelling."""
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower() in ("utf-8", "utf8")
+    return True
+
+
 def media_type(value: str | None) -> str:
     """The type of a `Content-Type`, without its parameters, in lower case."""
     return (value or "").partition(";")[0].strip().lower()
