@@ -17,7 +17,7 @@ from benchmarks.load import cpu_seconds, press, resident
 _PAGE = """
 approval:
   default: {adapter: page, timeout: 1h, hold: 10m}
-limits: {pending_approvals: 1000, concurrent_requests: 20000}
+limits: {pending_approvals: 1000, concurrent_requests: 20000, connections: 10000}
 """
 _OTHERS = 'permit(principal == Agent::"team/app%d", action == Action::"Forward", resource);\n'
 _ALL = (

@@ -1,8 +1,14 @@
 """What both programs must agree on, though neither imports the other."""
 
 from pathlib import Path
+from typing import Any
 
 from thoughtgate_injector.core import names
+from thoughtgate_injector.core.mutate import Mutation
+from thoughtgate_injector.core.patch import apply
+from thoughtgate_injector.core.review import Reviewer
+from thoughtgate_injector.core.settings import Settings
+from thoughtgate_injector.core.verdict import Entry
 from thoughtgate_proxy.approvals.channels.channel import ChannelSettings
 from thoughtgate_proxy.approvals.channels.page import tokens
 from thoughtgate_proxy.cli import main
@@ -43,6 +49,26 @@ def test_the_proxy_takes_the_environment_that_the_injector_writes() -> None:
     assert settings.log_level is Level.WARNING
     assert (settings.pod, settings.namespace) == ("my-pod", "my-namespace")
     assert settings.grace != read_settings({}).grace == names.DEFAULT_GRACE_SECONDS
+
+
+def test_no_service_link_reaches_a_port_of_an_injected_sidecar() -> None:
+    pod: dict[str, Any] = {
+        "metadata": {"annotations": {names.INJECT: "true"}},
+        "spec": {"containers": [{"name": "agent"}]},
+    }
+    outcome = Reviewer(Settings(), "0").review(pod, Entry.POD)
+    assert isinstance(outcome, Mutation)
+    apply(pod, outcome.operations)
+    (sidecar,) = pod["spec"]["initContainers"]
+    written = {one["name"]: one.get("value", "") for one in sidecar["env"]}
+    links = {
+        f"THOUGHTGATE_{port}_PORT": "tcp://1.2.3.4:80" for port in ("ADMIN", "INBOUND", "OUTBOUND")
+    }
+    # A variable of the container hides the one that the kubelet makes of a Service.
+    assert read_settings(links | written) == read_settings(written)
+    assert read_settings(written).admin_port == names.ADMIN_PORT
+    # Whether it starts or not, the last lines of its log are in the pod's description.
+    assert sidecar["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_the_log_levels_are_the_same() -> None:

@@ -131,6 +131,11 @@ def _add_namespace(parser: argparse.ArgumentParser) -> None:
         choices=sorted(NAMESPACES),
         help="what the label thoughtgate.io/inject of the target namespace says (default: none)",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail where an opted-in template is of a kind that is not known here",
+    )
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -174,7 +179,7 @@ def _outdated(chosen: argparse.Namespace) -> int:
 def _inject(chosen: argparse.Namespace) -> int:
     """Print the injected manifests; if a pod is refused, print only the reasons, on stderr."""
     namespace = NAMESPACES.get(chosen.namespace_inject)
-    return commands.inject(chosen.filename, chosen.settings, namespace)
+    return commands.inject(chosen.filename, chosen.settings, namespace, strict=chosen.strict)
 
 
 def _uninject(chosen: argparse.Namespace) -> int:
@@ -185,7 +190,7 @@ def _uninject(chosen: argparse.Namespace) -> int:
 def _validate(chosen: argparse.Namespace) -> int:
     """Print a line for each pod, template and ConfigMap; exit 1 if one is refused or unchecked."""
     namespace = NAMESPACES.get(chosen.namespace_inject)
-    return commands.validate(chosen.filename, chosen.settings, namespace)
+    return commands.validate(chosen.filename, chosen.settings, namespace, strict=chosen.strict)
 
 
 def _seconds(text: str) -> float:

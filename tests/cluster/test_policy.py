@@ -106,6 +106,8 @@ MORE: dict[str, Callable[[Pod], object]] = {
     "a resize policy": lambda p: ours(p).update(
         resizePolicy=[{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     ),
+    "an end without words": lambda p: ours(p).update(terminationMessagePolicy="File"),
+    "a port of a Service": lambda p: ours(p)["env"][4].update(value="tcp://10.0.0.1:80"),
     "its log on the agent's volume": lambda p: ours(p).update(terminationMessagePath="/x"),
     "nothing to run on": lambda p: ours(p).update(
         resources={"requests": {"cpu": "0"}, "limits": {"cpu": "0"}}
@@ -136,7 +138,7 @@ MORE: dict[str, Callable[[Pod], object]] = {
     "a log level without its option": lambda p: ours(p)["env"].append(
         {"name": "THOUGHTGATE_LOG_LEVEL", "value": "debug"}
     ),
-    "another token": lambda p: ours(p)["env"][2]["valueFrom"]["secretKeyRef"].update(name="x"),
+    "another token": lambda p: ours(p)["env"][5]["valueFrom"]["secretKeyRef"].update(name="x"),
     "one port less": lambda p: ours(p)["ports"].pop(),
     "ports of other names": lambda p: ours(p)["ports"][0].update(name="mcp"),
     "no probe": lambda p: ours(p).pop("readinessProbe"),

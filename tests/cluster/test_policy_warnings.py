@@ -112,6 +112,18 @@ def test_a_misspelt_key_of_a_pod_is_warned_of(rest: Rest, place: str) -> None:
     assert "unknown `thoughtgate.io/injcet`" in said
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["toughtgate.io/inject", "thought-gate.io/inject", "thoughtgate/inject", "ThoughtGate.io/x"],
+)
+def test_a_misspelt_domain_is_warned_of(rest: Rest, key: str) -> None:
+    for document in (workload("CronJob", {}, {key: "true"}), workload("Job", {key: "true"}, {})):
+        [said] = warnings(rest, document)
+        assert said.startswith(f"`{key}` is no key of ThoughtGate and does nothing; ")
+    others = {"linkerd.io/inject": "true", "sidecar.istio.io/inject": "true", "inject": "true"}
+    assert warnings(rest, workload("Deployment", {}, others)) == []
+
+
 def test_a_misspelt_word_of_a_template_is_warned_of_before_its_pods_are_refused(
     rest: Rest,
 ) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.harness.approval_service import Carrier, World, a_call
 from tests.harness.wait import LIMIT
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.service import OpenRefused
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import VoteValue
 
 _BALLAST = "ballast"

@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 from tests.harness.log import Lines
 from tests.harness.policy import AGENT
 from thoughtgate_proxy.approvals.audit import AuditLog
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.queue import ApprovalQueue
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import Approval, Ending, Transition, Vote, after
 from thoughtgate_proxy.core.config.values import Workflow

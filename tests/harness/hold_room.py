@@ -17,13 +17,13 @@ from tests.harness.wait import soon
 from tests.harness.wire import Reply, Wire, ask, connected, post
 from thoughtgate_proxy.approvals.channels.channel import AskFailed
 from thoughtgate_proxy.core.approval import Approval, State, VoteValue
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.identity import from_words
 from thoughtgate_proxy.core.protocol.message import PROTOCOL_VERSION
 from thoughtgate_proxy.gateway.gateway import ActiveConfig, Gateway
 from thoughtgate_proxy.holds.service import HoldService
-from thoughtgate_proxy.http1.memory import Budget
-from thoughtgate_proxy.http1.server import HttpServer, listen, port_of
-from thoughtgate_proxy.http1.service import Service
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import Service
 from thoughtgate_proxy.mcp.sse import Splitter, data_of
 from thoughtgate_proxy.mcp.wait_modes import CAPABILITIES, TASKS_EXTENSION
 from thoughtgate_proxy.upstream.pool import UpstreamPool
@@ -72,7 +72,7 @@ class Room(World):
         """Listen."""
         await self.start()
         self.upstreams = {
-            source.id: UpstreamPool(source, self.folder, {})
+            source.id: UpstreamPool(source, self.folder, {}, Budget(1 << 28))
             for source in self.gate.config.enabled_sources
         }
         numbers = itertools.count(1)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from tests.harness.wait import within
 from thoughtgate_proxy.core.config.values import Limits
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
-from thoughtgate_proxy.http1.memory import Budget
-from thoughtgate_proxy.http1.server import HttpServer, listen, port_of
-from thoughtgate_proxy.http1.service import Service
+from thoughtgate_proxy.listeners.server import HttpServer, listen, port_of
+from thoughtgate_proxy.listeners.service import ClientTimeouts, Service
 
 
 @dataclass
@@ -59,14 +59,15 @@ async def listening(
     """The listener alone, in this process. In the end nothing may be under way."""
     watch, in_force = Watching(), limits or Limits()
     budget = Budget(memory)
-    listener = Service(handle, lambda: in_force, watch, budget, seconds, idle)
+    times = ClientTimeouts(idle=idle, head=min(idle, 9.0), body=seconds)
+    listener = Service(handle, lambda: in_force, watch, budget, times)
     server = HttpServer(listener)
     servers = await listen(server, ["127.0.0.1"], 0)
     try:
         yield port_of(servers[0]), watch, listener
         await within(lambda: not watch.active, "the end of all requests")
-        assert budget.taken == 0
     finally:
         for bound in servers:
             bound.close()
         await server.shutdown(1.0)
+    await within(lambda: budget.taken == 0, "the budget to be given back")

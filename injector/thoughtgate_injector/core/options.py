@@ -17,6 +17,8 @@ _DNS_SUBDOMAIN: Final = re.compile(
     r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 )
 _LONGEST_NAME: Final = 253
+# `toughtgate.io` has 0.96, `thoughtgate` 0.88, `settings.thoughtgate.io` 0.76.
+_ALIKE: Final = 0.8
 
 
 class Profile(Enum):
@@ -178,6 +180,22 @@ class _Reader:
 
     def _refuse(self, name: str, found: str | None, allowed: str) -> None:
         self.mistakes.append(f"annotation `{names.PREFIX}{name}` is {shown(found)}; {allowed}")
+
+
+def near_miss(key: str) -> str | None:
+    """Give the valid key that was meant by one with a misspelt `thoughtgate.io`; None: none was.
+
+    By the domain alone: `linkerd.io/inject` is another product's.
+    """
+    domain, slash, name = key.partition("/")
+    ours = names.PREFIX.removesuffix("/")
+    if not slash or domain == ours:
+        return None
+    matcher = difflib.SequenceMatcher(None, ours, domain.lower())
+    # The first bound is by length alone, so that most keys of a pod cost next to nothing.
+    if matcher.real_quick_ratio() < _ALIKE or matcher.ratio() < _ALIKE:
+        return None
+    return nearest(names.PREFIX + name)
 
 
 def nearest(key: str) -> str:

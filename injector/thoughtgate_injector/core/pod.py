@@ -3,12 +3,14 @@
 Source: k8s.io/api/core/v1 types; all else of a pod is neither read nor touched.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from thoughtgate_injector.core.refusal import Refusal
+from thoughtgate_injector.core.refusal import Refusal, shown
+from thoughtgate_injector.core.untyped import mapping
 
 Quantities = dict[str, str | int | float]
 
@@ -21,6 +23,10 @@ class EnvVar(_Read, frozen=True, rename="camel"):
     name: str = ""
     value: str | None = None
     value_from: dict[str, Any] | None = None
+
+
+class EnvFrom(_Read, frozen=True, rename="camel"):
+    prefix: str | None = None
 
 
 class ContainerPort(_Read, frozen=True, rename="camel"):
@@ -46,6 +52,7 @@ class Resources(_Read, frozen=True, rename="camel"):
 class Container(_Read, frozen=True, rename="camel"):
     name: str = ""
     env: list[EnvVar] | None = None
+    env_from: list[EnvFrom] | None = None
     ports: list[ContainerPort] | None = None
     volume_mounts: list[VolumeMount] | None = None
     volume_devices: list[VolumeDevice] | None = None
@@ -100,7 +107,28 @@ def read(document: Mapping[str, Any]) -> Pod | Refusal:
     try:
         return msgspec.convert(given, Pod)
     except msgspec.ValidationError as error:
-        return Refusal((f"the pod cannot be read: {_lowered(str(error))}",))
+        return Refusal(
+            tuple(_no_strings(given))
+            or (f"the pod cannot be read: {_lowered(str(error))}{_hint(str(error))}",)
+        )
+
+
+def _no_strings(given: Mapping[str, Any]) -> Iterator[str]:
+    metadata = mapping(given.get("metadata"))
+    for part in ("annotation", "label"):
+        for key, value in mapping(metadata.get(part + "s")).items():
+            if isinstance(value, bool | int | float):
+                kind = "boolean" if isinstance(value, bool) else "number"
+                yield (
+                    f"{part} {shown(key)} is {shown(value)} (a {kind}, not a string); allowed: a "
+                    "string in quotes"
+                )
+
+
+def _hint(error: str) -> str:
+    """Say what to do where YAML has read a word without quotes as something else."""
+    other = re.match("Expected `str.*, got `(bool|int|float)`", error)
+    return "; a word without quotes (such as `no` or `012`) is read so, quote it" if other else ""
 
 
 def containers(pod: Pod) -> Iterator[tuple[str, int, Container]]:

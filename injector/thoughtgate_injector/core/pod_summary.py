@@ -14,7 +14,7 @@ from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.status_annotation import StatusAnnotation
 from thoughtgate_injector.core.untyped import mapping, text
-from thoughtgate_injector.core.verdict import Entry, NoChange, decide, word_of
+from thoughtgate_injector.core.verdict import Entry, NoChange, Restoration, decide, word_of
 
 OPTING_IN: Final = ("enabled", "true", "required")  # the words of a namespace's label
 REQUIRED: Final = "required"
@@ -150,7 +150,13 @@ def _outdated(
     verdict = decide(document, entry, reviewer.settings)
     if isinstance(verdict, NoChange):
         return ""
-    why = verdict.reasons[0] if isinstance(verdict, Refusal) else "it was changed"
+    why = (
+        verdict.reasons[0]
+        if isinstance(verdict, Refusal)
+        else verdict.changed.why
+        if isinstance(verdict, Restoration)
+        else "it was changed"
+    )
     return f"its sidecar is not the one of today: {why}"
 
 

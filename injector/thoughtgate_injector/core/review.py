@@ -4,10 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from thoughtgate_injector.core.mutate import Mutation, mutation
+from thoughtgate_injector.core.mutate import Mutation, mutation, restoration
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.core.verdict import Entry, Injection, NoChange, Skip, decide
+from thoughtgate_injector.core.verdict import (
+    Entry,
+    Injection,
+    NoChange,
+    Restoration,
+    Skip,
+    decide,
+)
 
 Outcome = Mutation | NoChange | Skip | Refusal
 
@@ -24,4 +31,6 @@ class Reviewer:
         verdict = decide(document, entry, self.settings, of_job=of_job)
         if isinstance(verdict, Injection):
             return mutation(document, verdict, self.version)
+        if isinstance(verdict, Restoration):
+            return restoration(verdict)
         return verdict

@@ -77,6 +77,8 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
             {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
             for name, path, read_only in MOUNTS
         ],
+        # Where it cannot start, `kubectl describe` shows the last lines of its log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 
@@ -104,6 +106,11 @@ def _env(sidecar: Sidecar) -> list[dict[str, Any]]:
     fixed: list[dict[str, Any]] = [
         {"name": names.ENV_CONFIG, "value": names.CONFIG_FILE},
         {"name": names.ENV_GRACE, "value": str(sidecar.grace_seconds)},
+        # Always: the kubelet gives `THOUGHTGATE_ADMIN_PORT` to every container beside a Service
+        # named `thoughtgate-admin`, with a value such as `tcp://10.0.0.1:80`.
+        {"name": names.ENV_OUTBOUND_PORT, "value": str(names.PROXY_PORT)},
+        {"name": names.ENV_INBOUND_PORT, "value": str(names.INBOUND_PORT)},
+        {"name": names.ENV_ADMIN_PORT, "value": str(names.ADMIN_PORT)},
         {
             "name": names.ENV_SLACK_TOKEN,
             "valueFrom": {

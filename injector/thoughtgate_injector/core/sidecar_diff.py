@@ -25,7 +25,6 @@ _PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
 # Source: k8s.io/kubernetes/pkg/apis/core/v1/defaults.go. A list's place is ANY.
 CONTAINER_DEFAULTS: Final[Mapping[_Path, object]] = {
     ("terminationMessagePath",): "/dev/termination-log",
-    ("terminationMessagePolicy",): "File",
     ("env", ANY, "valueFrom", "fieldRef", "apiVersion"): "v1",
     ("securityContext", "procMount"): "Default",
     **{(probe, "successThreshold"): 1 for probe in _PROBES},

@@ -1,9 +1,10 @@
-"""Tells whether a pod already has our sidecar: no, all of it, or something that is not ours."""
+"""Tells whether a pod already has our sidecar: no, all of it, changed, or what is not ours."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from thoughtgate_injector.core import names
+from thoughtgate_injector.core import names, status_annotation
 from thoughtgate_injector.core import sidecar as sidecars
 from thoughtgate_injector.core.pod import Pod, containers
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
@@ -11,9 +12,18 @@ from thoughtgate_injector.core.sidecar import Sidecar
 from thoughtgate_injector.core.sidecar_diff import container_difference, volume_difference
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Our container, which another webhook has changed after us; `group` is the list it is in."""
+
+    group: str
+    index: int
+    why: str
+
+
 def judge(
     document: Mapping[str, Any], pod: Pod, ours: Sequence[Sidecar], *, native: bool
-) -> bool | Refusal:
+) -> bool | Changed | Refusal:
     """Tell whether the pod has exactly one of the sidecars `ours`, with its volumes.
 
     False: it has no container of our name, and no volume of our names that is another's.
@@ -33,10 +43,30 @@ def judge(
         wrong = f"the volume {shown(missing[0])} is missing"
     if not wrong:
         return True
+    if len(places) == 1 and _was_injected(document, pod, places[0]):
+        return Changed(*places[0], wrong)
     return refused(
         f"the pod has a container `{names.CONTAINER}` that is not exactly the injected one: "
         f"{wrong}; drop one of the two, that container or `{names.INJECT}`"
     )
+
+
+def _was_injected(document: Mapping[str, Any], pod: Pod, place: tuple[str, int]) -> bool:
+    """Tell a container of ours from one that was written by hand: by our status and our mounts.
+
+    Whoever forges both has our container written over his.
+    """
+    group, index = place
+    status = (pod.metadata.annotations or {}).get(names.STATUS)
+    if status is None or isinstance(status_annotation.read(status), Refusal):
+        return False
+    mounts = document["spec"][group][index].get("volumeMounts")
+    there = {
+        (mount.get("name"), mount.get("mountPath"))
+        for mount in (mounts if isinstance(mounts, list) else ())
+        if isinstance(mount, Mapping)
+    }
+    return all((name, path) in there for name, path, _ in sidecars.MOUNTS)
 
 
 def _misplaced(places: Sequence[tuple[str, int]], *, native: bool) -> str | None:

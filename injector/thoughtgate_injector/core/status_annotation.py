@@ -8,7 +8,6 @@ import msgspec
 from thoughtgate_injector.core import names
 from thoughtgate_injector.core.pod import Quantities
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
-from thoughtgate_injector.core.verdict import Injection
 
 
 class StatusAnnotation(msgspec.Struct, frozen=True, rename="camel"):
@@ -33,9 +32,11 @@ def read(status: str) -> StatusAnnotation | Refusal:
 
 
 def status(
-    inject: Injection,
     version: str,
     *,
+    image: str,
+    native: bool,
+    profile: str,
     annotations: Sequence[str],
     env: Mapping[str, Sequence[str]],
     no_proxy: Mapping[str, Sequence[str]],
@@ -52,10 +53,10 @@ def status(
         {
             "annotations": list(annotations),
             "env": {name: list(variables) for name, variables in env.items()},
-            "image": inject.sidecar.image,
-            "native": inject.sidecar.native,
+            "image": image,
+            "native": native,
             "noProxy": {name: list(variables) for name, variables in no_proxy.items()},
-            "profile": inject.options.profile.value,
+            "profile": profile,
             **({"resources": resources} if resources else {}),
             "version": version,
             "volumes": list(volumes),

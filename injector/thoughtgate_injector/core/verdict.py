@@ -17,6 +17,7 @@ from thoughtgate_injector.core.refusal import Refusal, refused, shown
 from thoughtgate_injector.core.resources import is_guaranteed, share
 from thoughtgate_injector.core.settings import Settings
 from thoughtgate_injector.core.sidecar import Sidecar
+from thoughtgate_injector.core.sidecar_presence import Changed
 from thoughtgate_injector.core.untyped import mapping
 
 WORDS: Final = ("true", "false")
@@ -55,7 +56,16 @@ class Injection:
     others: tuple[tuple[str, int, Container], ...]
 
 
-Verdict = Injection | NoChange | Skip | Refusal
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A webhook after us has changed our container: `sidecar` takes its place, whole."""
+
+    pod: Pod
+    sidecar: Sidecar
+    changed: Changed
+
+
+Verdict = Injection | Restoration | NoChange | Skip | Refusal
 
 
 def decide(
@@ -145,6 +155,10 @@ def _opted_in(
     there = sidecar_presence.judge(document, pod, asked.sidecars(), native=chosen.native)
     if isinstance(there, Refusal):
         return there
+    if isinstance(there, Changed):
+        found = document["spec"][there.group][there.index].get("image")
+        sidecar = asked.sidecar(found)
+        return sidecar if isinstance(sidecar, Refusal) else Restoration(pod, sidecar, there)
     if there:
         return NoChange()
     sidecar = asked.sidecar()
@@ -188,10 +202,12 @@ class _SidecarRequest:
     settings: Settings
     others: tuple[Container, ...]
 
-    def sidecar(self) -> Sidecar | Refusal:
+    def sidecar(self, kept: object = None) -> Sidecar | Refusal:
+        """Make the sidecar; `kept` is an image that stays if it is one that is allowed."""
         used = {port.name for one in self.others for port in one.ports or ()}
+        images = self._images()
         return self._with(
-            self.options.image or self.settings.image,
+            kept if isinstance(kept, str) and kept in images else images[0],
             _free(names.PROXY_PORT_NAME, used),
             _free(names.ADMIN_PORT_NAME, used),
             guaranteed=is_guaranteed(self.pod, self.others),
@@ -204,15 +220,17 @@ class _SidecarRequest:
         pod Guaranteed: what we added before that is still ours. So is one with an older image: a
         replica with the settings of before may have added it, or the pod's manifest may hold it.
         """
-        images = (self.options.image,) if self.options.image else self.settings.images
         found = [
             self._with(image, proxy, admin, guaranteed=guaranteed)
-            for image in images
+            for image in self._images()
             for guaranteed in (False, True)
             for proxy in (names.PROXY_PORT_NAME, names.RENAMED_PORT + names.PROXY_PORT_NAME)
             for admin in (names.ADMIN_PORT_NAME, names.RENAMED_PORT + names.ADMIN_PORT_NAME)
         ]
         return [sidecar for sidecar in found if isinstance(sidecar, Sidecar)]
+
+    def _images(self) -> tuple[str, ...]:
+        return (self.options.image,) if self.options.image else self.settings.images
 
     def _with(self, image: str, proxy: str, admin: str, *, guaranteed: bool) -> Sidecar | Refusal:
         ours = share(self.options, guaranteed=guaranteed)

@@ -1,4 +1,8 @@
-"""Where the pods are in a manifest: which kinds hold a template, and where."""
+"""Where the pods are in a manifest: which kinds hold a template, and where.
+
+Kinds of other groups (an Argo Rollout, a RayCluster) hold templates too. Where is told by the shape
+alone, so these are named and left as they are: only the webhook sees what becomes of them.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,6 +51,14 @@ def pod_templates(document: object) -> Iterator[PodTemplate]:
             yield from _templates_of(found, path, kind)
 
 
+def unknown_templates(document: object) -> Iterator[PodTemplate]:
+    """Give what looks like a pod's template (`spec.containers`) in objects of unknown kinds."""
+    if isinstance(document, Mapping):
+        for found, path, kind in _objects(document, (), None):
+            if kind not in _KINDS:
+                yield from _by_shape(found, path, f"{kind[1] or '?'}/{_name(found)}")
+
+
 def title_of(document: Mapping[str, Any]) -> str:
     """Name an object for messages: `Deployment/my-agent`."""
     return f"{_kind(document)[1]}/{_name(document)}"
@@ -84,6 +96,22 @@ def _templates_of(
         _, own = kind
         title = f"{own}/{_name(document)}"
         yield PodTemplate((*path, *way), title, own in {"Job", "CronJob"}, document, pod)
+
+
+def _by_shape(
+    top: Mapping[str, Any], front: tuple[str | int, ...], title: str
+) -> Iterator[PodTemplate]:
+    rest: list[tuple[tuple[str | int, ...], object]] = [(front, top)]
+    while rest:
+        path, value = rest.pop()
+        if isinstance(value, list):
+            rest += [((*path, index), each) for index, each in reversed(list(enumerate(value)))]
+        elif isinstance(value, Mapping):
+            containers = mapping(value.get("spec")).get("containers")
+            if isinstance(containers, list) and isinstance(value.get("metadata"), Mapping):
+                yield PodTemplate(path, title, False, top, value)
+            else:
+                rest += [((*path, key), each) for key, each in reversed(list(value.items()))]
 
 
 def _kind(document: Mapping[str, Any]) -> tuple[str, str]:

@@ -31,12 +31,14 @@ class _InputFile:
     front: str
 
 
-def inject(files: Sequence[str], settings: Path | None, namespace: Entry | None) -> int:
-    """Print the manifests with the sidecar in them."""
+def inject(
+    files: Sequence[str], settings: Path | None, namespace: Entry | None, *, strict: bool
+) -> int:
+    """Print the manifests with the sidecar in them; `strict`: only if nothing is left out."""
     reviewer = _reviewer(settings)
     if isinstance(reviewer, Refusal):
         return fail(reviewer.reasons)
-    return _rewrite(files, lambda text: rewrite.inject(text, reviewer, namespace))
+    return _rewrite(files, lambda text: rewrite.inject(text, reviewer, namespace, strict=strict))
 
 
 def uninject(files: Sequence[str]) -> int:
@@ -44,7 +46,9 @@ def uninject(files: Sequence[str]) -> int:
     return _rewrite(files, rewrite.uninject)
 
 
-def validate(files: Sequence[str], settings: Path | None, namespace: Entry | None) -> int:
+def validate(
+    files: Sequence[str], settings: Path | None, namespace: Entry | None, *, strict: bool
+) -> int:
     """Print a line for each object that a webhook would look at."""
     reviewer = _reviewer(settings)
     if isinstance(reviewer, Refusal):
@@ -59,7 +63,7 @@ def validate(files: Sequence[str], settings: Path | None, namespace: Entry | Non
             code = fail([one.front + reason for reason in findings.reasons])
             continue
         for finding in findings:
-            code = max(code, int(finding.refused))
+            code = max(code, int(finding.refused or (strict and finding.left)))
             for line in _lines(finding):
                 print(one.front + line)
     return code

@@ -13,7 +13,7 @@ from ruamel.yaml.events import AliasEvent, DocumentEndEvent, DocumentStartEvent
 
 from thoughtgate_injector.core.patch import Operation, apply
 from thoughtgate_injector.core.refusal import Refusal, refused, shown
-from thoughtgate_injector.offline import yaml_edit
+from thoughtgate_injector.offline import yaml_edit, yaml_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,25 @@ def read(text: str) -> tuple[Document, ...] | Refusal:
     try:
         return tuple(_documents(text))
     except YAMLError as error:
+        if template := _template(text):
+            return template
         return refused(f"the input is no YAML: {' '.join(str(error).split())}")
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        if template := _template(text):
+            return template
         # ruamel.yaml raises errors of its own on some malformed input.
         return refused(f"the input is no YAML: {shown(error)}")
+
+
+def _template(text: str) -> Refusal | None:
+    """Tell a chart's template from a file that is broken."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if "{{" in line:
+            return refused(
+                f"the input is a template, with {shown(line.strip())} in line {number}, and no "
+                "manifest; render it first, as by `helm template`"
+            )
+    return None
 
 
 _BLANK: Final = "\ufeff \t\r\n"
@@ -91,7 +106,7 @@ def _documents(text: str) -> Iterator[Document]:
     for mark, start, end in zip(marks, starts, starts[1:], strict=False):
         body = text[mark.body : mark.body_end]
         before, after = text[start : mark.body], text[mark.body_end : end]
-        yield Document(before, body, after, yaml_edit.value_of(body), aliases=mark.aliases)
+        yield Document(before, body, after, yaml_read.value_of(body), aliases=mark.aliases)
 
 
 @dataclass(slots=True)
@@ -106,7 +121,7 @@ class _Mark:
 
 def _marks(text: str) -> Iterator[_Mark]:
     mark = _Mark(0, 0)
-    for event in YAML(typ="safe", pure=True).parse(text):
+    for event in YAML(typ="safe", pure=True).parse(yaml_read.without_tabs(text)):
         if isinstance(event, DocumentStartEvent):
             start = event.start_mark.index
             after = _after_marker(text, event.end_mark.index) if event.explicit else start

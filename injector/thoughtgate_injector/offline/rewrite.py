@@ -6,14 +6,21 @@ from typing import Any, assert_never
 
 from thoughtgate_injector.core import config_map, names, options
 from thoughtgate_injector.core.config_map import ConfigFiles
-from thoughtgate_injector.core.mutate import Mutation
+from thoughtgate_injector.core.mutate import Mutation, misspelt
 from thoughtgate_injector.core.patch import Operation, moved
 from thoughtgate_injector.core.refusal import Refusal, shown
 from thoughtgate_injector.core.review import Outcome, Reviewer
 from thoughtgate_injector.core.untyped import mapping
 from thoughtgate_injector.core.verdict import Entry, NoChange, Skip, word_of
-from thoughtgate_injector.core.workloads import PodTemplate, objects, pod_templates, title_of
+from thoughtgate_injector.core.workloads import (
+    PodTemplate,
+    objects,
+    pod_templates,
+    title_of,
+    unknown_templates,
+)
 from thoughtgate_injector.offline import documents
+from thoughtgate_injector.offline.documents import Document
 from thoughtgate_injector.offline.removal import removal
 
 
@@ -27,12 +34,16 @@ class RewriteResult:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the webhook would say of one object, with each reason and warning."""
+    """What the webhook would say of one object, with each reason and warning.
+
+    `left`: it is of a kind that is not known, and only the webhook can tell.
+    """
 
     title: str
     outcome: str
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    left: bool = False
 
     @property
     def refused(self) -> bool:
@@ -41,12 +52,13 @@ class Finding:
 
 
 def inject(
-    text: str, reviewer: Reviewer, namespace: Entry | None = None
+    text: str, reviewer: Reviewer, namespace: Entry | None = None, *, strict: bool = False
 ) -> RewriteResult | Refusal:
     """Inject into every opted-in pod and template of a file.
 
     `namespace` is what the label of the target namespace would say: NAMESPACE for `enabled`,
-    REQUIRED for `required`, None for no label. One refused pod refuses the file.
+    REQUIRED for `required`, None for no label. One refused pod refuses the file; so does, with
+    `strict`, an opted-in template of a kind that is not known.
     """
 
     def change(place: PodTemplate) -> _Edit | Refusal:
@@ -58,7 +70,20 @@ def inject(
             return _Edit(outcome.operations, (*warnings, *outcome.warnings))
         return _Edit((), warnings)
 
-    return _rewritten(text, change)
+    parsed = documents.read(text)
+    if isinstance(parsed, Refusal):
+        return parsed
+    left = tuple(
+        f"{one.title}: {one.outcome}: {one.reasons[0]}"
+        for document in parsed
+        for one in _left(document.plain, namespace)
+    )
+    result = _rewritten(parsed, change)
+    if left and strict:
+        return Refusal(left + (result.reasons if isinstance(result, Refusal) else ()))
+    if isinstance(result, Refusal):
+        return result
+    return RewriteResult(result.text if parsed else text, (*result.warnings, *left))
 
 
 def uninject(text: str) -> RewriteResult | Refusal:
@@ -70,7 +95,11 @@ def uninject(text: str) -> RewriteResult | Refusal:
             return outcome
         return _Edit(outcome.operations, outcome.warnings)
 
-    return _rewritten(text, change)
+    parsed = documents.read(text)
+    if isinstance(parsed, Refusal):
+        return parsed
+    result = _rewritten(parsed, change)
+    return result if parsed else RewriteResult(text, ())
 
 
 def validate(
@@ -92,6 +121,7 @@ def validate(
             _finding(place, _reviewed(place, reviewer, namespace))
             for place in pod_templates(document.plain)
         ]
+        findings += _left(document.plain, namespace)
         findings += [
             _config_finding(found, check)
             for found in objects(document.plain)
@@ -107,11 +137,8 @@ class _Edit:
 
 
 def _rewritten(
-    text: str, change: Callable[[PodTemplate], _Edit | Refusal]
+    parsed: Sequence[Document], change: Callable[[PodTemplate], _Edit | Refusal]
 ) -> RewriteResult | Refusal:
-    parsed = documents.read(text)
-    if isinstance(parsed, Refusal):
-        return parsed
     out: list[str] = []
     warnings: list[str] = []
     reasons: list[str] = []
@@ -128,7 +155,25 @@ def _rewritten(
             out.append(document.changed(operations))
     if reasons:
         return Refusal(tuple(reasons))
-    return RewriteResult("".join(out) if parsed else text, tuple(warnings))
+    return RewriteResult("".join(out), tuple(warnings))
+
+
+def _left(plain: object, namespace: Entry | None) -> Iterator[Finding]:
+    """Name the opted-in templates of kinds that are not known."""
+    for place in unknown_templates(plain):
+        word = word_of(place.pod)
+        own = mapping(place.top.get("metadata")).get("namespace")
+        asks = namespace is not None if word is None else word != "false"
+        if own in names.EXCLUDED_NAMESPACES or not (
+            asks or (word == "false" and namespace is Entry.REQUIRED)
+        ):
+            continue
+        where = shown(".".join(map(str, place.path)) or ".")
+        reason = (
+            f"the pod template at {where} asks for the sidecar, in a kind that is not known here; "
+            "its pods get it as they are created"
+        )
+        yield Finding(place.title, "left to the webhook", (reason,), left=True)
 
 
 def _reviewed(place: PodTemplate, reviewer: Reviewer, namespace: Entry | None) -> Outcome:
@@ -157,6 +202,9 @@ def _unheard(place: PodTemplate, outcome: Outcome) -> Iterator[str]:
                 f"{shown(key)} stands on the workload, where it does nothing; "
                 "it belongs to the metadata of the pod template"
             )
+        yield from misspelt(place.top)
+    if not isinstance(outcome, Mutation):
+        yield from misspelt(place.pod)
     if isinstance(outcome, Skip) and word_of(place.pod) is None:
         for key in _keys_of_ours(place.pod):
             nearest = options.nearest(key)

@@ -9,18 +9,18 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from thoughtgate_injector.core.patch import Operation, apply, steps
+from thoughtgate_injector.offline.yaml_read import round_trip, value_of, without_tabs
 
 
 def edited(text: str, operations: Sequence[Operation], wanted: object, *, aliases: bool) -> str:
@@ -32,14 +32,9 @@ def edited(text: str, operations: Sequence[Operation], wanted: object, *, aliase
     return yaml.safe_dump(wanted, sort_keys=False, width=2**31)
 
 
-def value_of(text: str) -> Any:
-    """Decode one document; a timestamp is a string, as in JSON. Raises as ruamel.yaml does."""
-    return _plain(_yaml().load(text))
-
-
 def _candidates(text: str, operations: Sequence[Operation], *, aliases: bool) -> Iterator[str]:
     """Give changed texts; the first keeps most of the old one."""
-    layout = _Layout.of(_yaml().compose(text))
+    layout = _Layout.of(round_trip().compose(without_tabs(text)))
     if not aliases:
         try:
             changed = _spliced(text, operations, layout)
@@ -47,7 +42,7 @@ def _candidates(text: str, operations: Sequence[Operation], *, aliases: bool) ->
             pass
         else:
             yield changed
-    tree = _yaml().load(text)
+    tree = round_trip().load(without_tabs(text))
     _expand(tree)
     for operation in operations:
         if operation["op"] == "add":
@@ -64,23 +59,11 @@ def _says(text: str, wanted: object) -> bool:
         return False
 
 
-def _plain(node: object) -> Any:
-    """Convert a ruamel.yaml tree to plain Python values."""
-    if isinstance(node, Mapping):
-        return {_plain(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if node is None or isinstance(node, bool):
-        return node
-    for kind in (int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return str(node)  # a timestamp, which JSON has as a string
-
-
 def _dumped(tree: Any, layout: "_Layout") -> str:
     out = io.StringIO()
-    _yaml(layout).dump(tree, out)
+    writer = round_trip()
+    writer.indent(layout.mapping, layout.offset + 2, layout.offset)
+    writer.dump(tree, out)
     return out.getvalue()
 
 
@@ -157,7 +140,7 @@ def _spliced(text: str, operations: Sequence[Operation], layout: _Layout) -> str
     newline = "\r\n" if "\r\n" in text else "\n"
     is_open = not text.endswith("\n")
     closed = text + newline if is_open else text
-    editor = _Editor(closed, _yaml().compose(closed), layout)
+    editor = _Editor(closed, round_trip().compose(without_tabs(closed)), layout)
     parts: list[str] = []
     at = 0
     # Sorting keeps the order of what is added at one place.
@@ -286,12 +269,3 @@ def _end(member: Any) -> int:
         return _end(node.value[-1])
     end: int = node.end_mark.index
     return end
-
-
-def _yaml(layout: _Layout | None = None) -> Any:
-    loader = YAML(typ="rt", pure=True)
-    loader.preserve_quotes = True
-    loader.width = 2**31  # long lines are not folded
-    if layout is not None:
-        loader.indent(layout.mapping, layout.offset + 2, layout.offset)
-    return loader

@@ -17,20 +17,20 @@ from thoughtgate_proxy.app.request_metrics import RequestMetrics, new_correlatio
 from thoughtgate_proxy.approvals.channels.catalog import CHANNELS
 from thoughtgate_proxy.approvals.channels.channel import ChannelSettings, ChannelType
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused, Mistake
-from thoughtgate_proxy.core.config.values import Limits
+from thoughtgate_proxy.core.config.values import KIB, MIB, Limits
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.cedar import PolicySet
 from thoughtgate_proxy.core.policy.engine import PolicyEngine
 from thoughtgate_proxy.core.policy.identity import Identity, IdentityRefused
 from thoughtgate_proxy.gateway.gateway import ActiveConfig, Gateway
-from thoughtgate_proxy.http1 import memory
-from thoughtgate_proxy.http1.memory import Budget
-from thoughtgate_proxy.http1.server import HttpServer, listen, port_of
-from thoughtgate_proxy.http1.service import Service, Uncounted
 from thoughtgate_proxy.listeners.admin import Admin
 from thoughtgate_proxy.listeners.approvals.server import ApprovalsPage
+from thoughtgate_proxy.listeners.server import HttpServer, ParserTooLax, listen, port_of
+from thoughtgate_proxy.listeners.service import ClientTimeouts, Service, Uncounted
 from thoughtgate_proxy.runtime import config_loader, pod_identity
 from thoughtgate_proxy.runtime.config_loader import Loaded
 from thoughtgate_proxy.runtime.config_watcher import ConfigWatcher
+from thoughtgate_proxy.runtime.memory_limit import TooLittleMemory, budget_bytes
 from thoughtgate_proxy.runtime.settings import Settings, SettingsRefused, read_settings
 from thoughtgate_proxy.telemetry.log import Level, Log
 from thoughtgate_proxy.telemetry.metrics import Metrics
@@ -41,7 +41,9 @@ from thoughtgate_proxy.upstream.pool import UpstreamPool
 from thoughtgate_proxy.upstream.tls import TrustMissing
 
 # Nothing that is asked there has a body.
-_ADMIN_BYTES = 1 << 16
+_ADMIN_LIMITS = Limits(request_body_bytes=KIB, header_block_bytes=8 * KIB, connections=32)
+_ADMIN_TIMEOUTS = ClientTimeouts(idle=30.0, head=5.0, body=5.0, linger=1.0)
+_ADMIN_BYTES = 2 * MIB
 _ADMIN_HOSTS = ("0.0.0.0", "::")  # noqa: S104  the kubelet and Prometheus come from outside
 
 
@@ -66,7 +68,7 @@ def run(
     except (SettingsRefused, ConfigRefused) as refused:
         mistakes = refused.mistakes
         return _refuse([one if isinstance(one, str) else one.logged for one in mistakes])
-    except IdentityRefused as refused:
+    except (IdentityRefused, ParserTooLax, TooLittleMemory) as refused:
         return _refuse([str(refused)])
     except OSError as error:
         return _refuse([f"cannot listen: {error.strerror or error}"])
@@ -97,6 +99,7 @@ class _Process:
         self._principal, self._channels, self._loaded = principal, channels, loaded
         self._log = Log(time.time, level=settings.log_level)
         self._metrics = Metrics()
+        self._budget = Budget(0)  # until all is loaded that takes memory of its own
         self._record = Record(self._log, self._metrics, principal)
         self._requests = RequestMetrics(self._metrics, self._record)
         self._page = ApprovalsPage(settings.inbound_port, principal, self._log)
@@ -133,17 +136,20 @@ class _Process:
             ports["page_port"] = self._page.open()
         self._approvals.reloaded()
         await self._approvals.started()
+        self._resize_budget(self._loaded)
         proxy = Service(
             self._gateway.handle,
             lambda: self._active.engine.config.limits,
             self._requests,
-            Budget(config.limits.memory_bytes or memory.total()),
+            self._budget,
         )
         admin = Service(
             Admin(self._readiness, self._exposition).handle,
-            Limits,
+            lambda: _ADMIN_LIMITS,
             Uncounted(self._requests),
+            # Probes must be answered when all else is full.
             Budget(_ADMIN_BYTES),
+            _ADMIN_TIMEOUTS,
         )
         server, admin_server = HttpServer(proxy), HttpServer(admin)
         admin_servers = await listen(admin_server, _ADMIN_HOSTS, settings.admin_port)
@@ -173,6 +179,7 @@ class _Process:
         for listening in admin_servers:
             listening.close()
         await admin_server.shutdown(1.0)
+        self._record.sum_up()
         self._log.flush()
         return 0
 
@@ -184,7 +191,9 @@ class _Process:
         for source in config.enabled_sources:
             place = f"sources[{config.sources.index(source)}]"
             try:
-                upstreams[source.id] = UpstreamPool(source, self._path.parent, self._environ)
+                upstreams[source.id] = UpstreamPool(
+                    source, self._path.parent, self._environ, self._budget
+                )
             except CredentialMissing as error:
                 mistakes.append(self._mistake(f"{place}.headers", str(error), "cannot be read"))
             except TrustMissing as error:
@@ -217,7 +226,13 @@ class _Process:
         self._active = active
         self._gateway.reload(active)
         self._approvals.reloaded()
+        with contextlib.suppress(TooLittleMemory):  # then it stays as it was
+            self._resize_budget(loaded)
         self._mark(loaded)
+
+    def _resize_budget(self, loaded: Loaded) -> None:
+        """Let peers fill what is left by now. Raises `TooLittleMemory`."""
+        self._budget.resize(budget_bytes(loaded.config.limits.memory_bytes, self._budget.taken))
 
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from thoughtgate_proxy.approvals.audit import AuditLog
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, Transition
 from thoughtgate_proxy.core.config.values import Source
 from thoughtgate_proxy.core.policy.decision import Decision, Denial

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.background import BackgroundTasks
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import AskFailed, Channel
 from thoughtgate_proxy.approvals.queue import ApprovalQueue, Workflows
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import (
     Approval,
     Ending,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from thoughtgate_proxy.approvals.audit import AuditLog
 from thoughtgate_proxy.approvals.background import BackgroundTasks
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.clock import Clock
 from thoughtgate_proxy.approvals.dispatcher import Closed, Dispatcher
 from thoughtgate_proxy.approvals.notifier import MakeChannel, Notifier
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.approvals.supervisor import Supervisor
 from thoughtgate_proxy.core.approval import (
     Approval,

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from thoughtgate_proxy.core.memory_budget import Share
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 
@@ -38,14 +39,21 @@ async def pieces(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def read(body: bytes | AsyncIterator[bytes], limit: int) -> bytes | PartialBody:
-    """The whole body if it has at most `limit` bytes, else the beginning of it."""
+async def read(
+    body: bytes | AsyncIterator[bytes], limit: int, share: Share | None = None
+) -> bytes | PartialBody:
+    """The whole body if it has at most `limit` bytes, else the beginning of it.
+
+    It is charged to `share` while it comes. Raises `NoRoom`, `TooBig`.
+    """
     if isinstance(body, bytes):
         return body if len(body) <= limit else PartialBody(body)
     begun = bytearray()
     try:
         async for piece in body:
             begun += piece
+            if share is not None:
+                share.add(len(piece))
             if len(begun) > limit:
                 return PartialBody(bytes(begun), body)
     except ReplyCut as cut:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Sequence
 
 import msgspec
 
+from thoughtgate_proxy.core.memory_budget import NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply
 from thoughtgate_proxy.core.protocol.message import Request
@@ -11,7 +12,7 @@ from thoughtgate_proxy.core.protocol.methods import LISTINGS
 from thoughtgate_proxy.exchange import body, passthrough
 from thoughtgate_proxy.exchange.exchange import Endpoint, Exchange
 from thoughtgate_proxy.mcp import listings, reply_filter
-from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, Expected
+from thoughtgate_proxy.mcp.reply_filter import LISTING_LIMIT, MEMORY_LIMIT, NO_ROOM, Expected
 from thoughtgate_proxy.upstream.response_body import UpstreamReply
 
 
@@ -50,8 +51,7 @@ def _answer(
             events = endpoint.changes.joined(endpoint.route.source.id, requests[0], events)
         return passthrough.stream(reply, events)
     status = reply.head.status
-    readable = kind == headers.JSON or status < 300
-    if (listing and readable) or (own and status < 300):
+    if status < 300 and (listing or own):
         return _whole(exchange, reply, expected, own)
     return passthrough.answer(exchange, reply)
 
@@ -68,17 +68,25 @@ def expect(endpoint: Endpoint, requests: Sequence[Request] | None) -> Expected:
         shows_all=visibility.shows_all,
         limit=engine.config.limits.listing_reply_bytes,
         learn=record.metrics.learn,
-        dropped=lambda: record.metrics.errors.inc("unasked_reply", ""),
+        odd=lambda reason: record.upstream_failed(source.id, method, reason, "odd_tool"),
+        dropped=lambda: record.upstream_failed(
+            source.id, method, "a reply that nobody asked for was dropped", "unasked_reply"
+        ),
         failed=lambda reason, kind: record.upstream_failed(source.id, method, reason, kind),
+        budget=endpoint.pool.budget,
     )
 
 
 def opaque(reply: UpstreamReply) -> str | None:
     """Why a reply could be read otherwise than we would, in one line."""
-    if headers.encoded(reply.head.header("content-encoding")):
+    encodings = [value for name, value in reply.head.headers if name == "content-encoding"]
+    if any(headers.encoded(encoding) for encoding in encodings):
         return "the server's listing is encoded, although only identity was allowed"
-    if sum(name == "content-type" for name, _ in reply.head.headers) > 1:
+    types = [value for name, value in reply.head.headers if name == "content-type"]
+    if len(types) > 1:
         return "the server's listing has two content types"
+    if not all(headers.is_utf8(content_type) for content_type in types):
+        return "the server's listing has another charset than UTF-8"
     return None
 
 
@@ -86,13 +94,31 @@ async def _whole(
     exchange: Exchange, reply: UpstreamReply, expected: Expected, own: Sequence[bytes]
 ) -> HttpReply:
     """A reply that must be seen whole, filtered and joined by our own answers."""
-    content = await body.read(reply.body, expected.limit)
+    share = Share(expected.budget)
+    try:
+        return await _read_whole(exchange, reply, expected, own, share)
+    except (NoRoom, TooBig):
+        reply.close()
+        return exchange.refuse(502, f"the server's reply: {NO_ROOM}", MEMORY_LIMIT)
+    finally:
+        share.release()
+
+
+async def _read_whole(
+    exchange: Exchange,
+    reply: UpstreamReply,
+    expected: Expected,
+    own: Sequence[bytes],
+    share: Share,
+) -> HttpReply:
+    content = await body.read(reply.body, expected.limit, share)
     if isinstance(content, body.PartialBody):
         reply.close()
         if content.cut is not None:
             return exchange.refuse(502, "the server's reply was cut short")
         text = f"the server's reply is longer than {expected.limit} bytes, so it was not read"
         return exchange.refuse(502, text, LISTING_LIMIT)
+    share.add(parsed_cost(content))
     if expected.listing:
         content = reply_filter.listing(content, expected)
     if own:  # which are all where nothing of what was sent has an answer of the server's

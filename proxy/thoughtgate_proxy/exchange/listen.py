@@ -26,7 +26,10 @@ async def _stream(exchange: Exchange, reply: UpstreamReply) -> HttpReply:
     expected = filtered.expect(endpoint, None)
     reason = filtered.opaque(reply) if expected.filters else None
     if reply.head.media_type != headers.EVENT_STREAM:
-        reason = "the server answered a GET with something else than events"
+        # The protocol's own word for a server that has no such stream.
+        reply.close()
+        status = reply.head.status
+        return exchange.refuse(405, f"the server has no stream here: it answered {status}")
     if reason is not None:
         reply.close()
         return exchange.refuse(502, reason)

@@ -1,6 +1,8 @@
 """Sends an approved call, and hands on what its server says until its response."""
 
 import asyncio
+import codecs
+import zlib
 from collections import deque
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -125,16 +127,46 @@ class ServerCall:
         kind = headers.media_type(first(reply.headers, "content-type"))
         if not 200 <= reply.status < 300:
             self.response = self._error(reply.status, await self._whole(reply), reply)
-        elif headers.encoded(first(reply.headers, "content-encoding")):
-            self._fail("is encoded, although only identity was allowed")
         elif kind == headers.EVENT_STREAM:
-            await self._events(reply, permit)
+            if headers.encoded(first(reply.headers, "content-encoding")):
+                self._fail("is encoded, although only identity was allowed")
+            else:
+                await self._events(reply, permit)
         else:
-            content = await self._whole(reply)
-            for member in listings.members(content) if content is not None else ():
-                await self._message(member)
-            if self.response is None:
-                self._fail("is too long" if content is None else "holds no response to it")
+            await self._json(reply)
+
+    async def _json(self, reply: HttpReply) -> None:
+        """Take the whole reply: that of a single request is its answer, in whatever form.
+
+        The tool has run, so what it answered is handed on even where we would not have written it
+        so: compressed, with a byte order mark, with half a surrogate.
+        """
+        content = await self._whole(reply)
+        if content is not None and headers.encoded(first(reply.headers, "content-encoding")):
+            content = self._decompressed(content)
+            if content is None:
+                self._fail("is encoded, although only identity was allowed")
+                return
+        if content is None:
+            self._fail("is too long")
+            return
+        content = content.removeprefix(codecs.BOM_UTF8)
+        members = listings.members(content)
+        for member in members:
+            await self._message(member)
+        if self.response is None and content.lstrip().startswith(b"{"):
+            self.response = content
+        if self.response is None:
+            self._fail("holds no response to it")
+
+    def _decompressed(self, content: bytes) -> bytes | None:
+        """The bytes of a gzip, if they are whole and within the limit."""
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            plain = decoder.decompress(content, self._most_bytes)
+        except zlib.error:
+            return None
+        return plain if decoder.eof else None
 
     async def _events(self, reply: HttpReply, permit: Permit) -> None:
         """Read to the response, also where the server ends the stream before, to be asked again."""
@@ -180,6 +212,9 @@ class ServerCall:
                     position.advance(event)
                 if self.response is not None:
                     return
+            # The standard discards an event without its empty line; the SDKs take it.
+            if (data := data_of(splitter.rest)) is not None and data.strip():
+                await self._message(data)
         except ReplyCut:
             if not position.last_event:
                 raise

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from thoughtgate_proxy.approvals.audit import AuditLog
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.service import ApprovalService, OpenRefused
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Asked, Call
 from thoughtgate_proxy.core.config.values import Kind, Mode, OnDisconnect, Workflow
 from thoughtgate_proxy.core.policy import call_digest

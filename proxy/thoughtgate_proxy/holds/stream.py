@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.dispatcher import Closed, DispatchOutcome
 from thoughtgate_proxy.approvals.service import Attendance
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.core.protocol import headers
 from thoughtgate_proxy.core.protocol.http import HttpReply

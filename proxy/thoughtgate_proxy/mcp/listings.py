@@ -25,19 +25,30 @@ class UnreadableListing(ValueError):
     """A reply to a listing that cannot be understood; the message says why in one line."""
 
 
-def filtered(body: bytes, shows: Shows, names: Callable[[str], None]) -> bytes:
+def learn(body: bytes, names: Callable[[str], None]) -> None:
+    """Tell `names` the tools of a listing that hides nothing, as far as it can be understood."""
+    for tool in raw_json.elements(raw_json.at(body, *_TOOLS)) or ():
+        name = raw_json.value(tool, "name")
+        if isinstance(name, str) and name and name.isprintable():
+            names(name)
+
+
+def filtered(
+    body: bytes, shows: Shows, names: Callable[[str], None], odd: Callable[[str], None]
+) -> bytes:
     """A JSON-RPC message without the tools that `shows` hides.
 
     Whatever has a result with `tools` counts as a listing, so that a reply cannot be passed off as
     one to something else. The bytes stay as they are unless something is hidden; then the tools
-    that stay, and everything beside them, keep theirs. `names` is told each tool that stays.
-    Raises `UnreadableListing`.
+    that stay, and everything beside them, keep theirs. `names` is told each tool that stays; one
+    that cannot be understood is left out, and `odd` told why. Raises `UnreadableListing`.
     """
     try:
         value = strict_json.loads(body)
     except strict_json.UnreadableJSON as error:
-        raise UnreadableListing(str(error)) from error
-    keep = _kept(value, shows)
+        body = _readable(body, error, odd)
+        value = strict_json.loads(body)
+    keep = _kept(value, shows, odd)
     if keep:
         for tool, stays in zip(value["result"]["tools"], keep, strict=True):
             if stays:
@@ -76,7 +87,25 @@ def members(body: bytes) -> list[bytes]:
     return [bytes(raw) for raw in value] if isinstance(value, list) else [body]
 
 
-def _kept(value: Any, shows: Shows) -> list[bool]:
+def _readable(body: bytes, error: strict_json.UnreadableJSON, odd: Callable[[str], None]) -> bytes:
+    """The message with `null` in place of each tool that has no single reading."""
+    tools = raw_json.elements(raw_json.at(body, *_TOOLS))
+    if not tools:
+        raise UnreadableListing(str(error)) from error
+    for place, tool in enumerate(map(bytes, tools)):
+        try:
+            strict_json.loads(tool)
+        except strict_json.UnreadableJSON as why:
+            odd(f"`result.tools[{place}]` is left out: {why}")
+            body = body.replace(tool, b"null", 1)
+    try:
+        strict_json.loads(body)  # what stands around the tools must have one reading as well
+    except strict_json.UnreadableJSON:
+        raise UnreadableListing(str(error)) from error
+    return body
+
+
+def _kept(value: Any, shows: Shows, odd: Callable[[str], None]) -> list[bool]:
     """Which tools of a message stay, by their place; [] if it lists none."""
     if not isinstance(value, dict):
         raise UnreadableListing("the reply is no JSON-RPC message")
@@ -86,15 +115,20 @@ def _kept(value: Any, shows: Shows) -> list[bool]:
         return []
     _clear(result, _RESULT, "`result`")
     for key in LISTINGS.values():
-        if key in result and not isinstance(result[key], list):
+        if result.get(key) is not None and not isinstance(result[key], list):
             raise UnreadableListing(f"`result.{key}` is not a list")
     keep = []
-    for place, tool in enumerate(result.get("tools", ())):
+    for place, tool in enumerate(result.get("tools") or ()):
         name = tool.get("name") if isinstance(tool, dict) else None
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise UnreadableListing(f"`result.tools[{place}].name` is no printable text")
-        _clear(tool, _TOOL, f"`result.tools[{place}]`")
-        keep.append(shows(name))
+        try:
+            if not isinstance(name, str) or not name or not name.isprintable():
+                raise UnreadableListing(f"`result.tools[{place}].name` is no printable text")
+            _clear(tool, _TOOL, f"`result.tools[{place}]`")
+        except UnreadableListing as error:
+            odd(f"a tool is left out: {error}")
+            keep.append(False)
+        else:
+            keep.append(shows(name))
     return keep
 
 

@@ -1,8 +1,10 @@
 """Filters replies: hidden tools leave listings, and answers that nobody asked for are dropped."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from thoughtgate_proxy.core.memory_budget import Budget, NoRoom, Share, TooBig, parsed_cost
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.mcp import answers, listings
@@ -11,7 +13,11 @@ from thoughtgate_proxy.mcp.sse import event as event_of
 
 BAD_REPLY = 50202
 # What a reply failed at, as the log and the metrics call it.
+MEMORY_LIMIT = "limit_memory_bytes"
+NO_ROOM = "it does not fit into the memory that is left (`limits.memory_bytes`)"
 CUT, LISTING_LIMIT, UNREADABLE = "upstream_cut", "limit_listing_reply_bytes", "listing_unreadable"
+# So many events pass before others have their turn: each takes some 10 us.
+_TURN = 50
 # An event that no listing is expected in may be longer: it then passes piece by piece.
 _INSPECTED = 1 << 20
 
@@ -31,10 +37,19 @@ class Expected:
     """The most bytes of a listing."""
     learn: Callable[[str], None]
     """Is told the name of each tool that a listing shows."""
+    odd: Callable[[str], None]
+    """Is told why a tool is left out that cannot be understood."""
     dropped: Callable[[], None]
     """Is called for each reply that nobody asked for."""
     failed: Callable[[str, str], None]
     """Is told why a reply cannot pass as it is, and which kind of failure that is."""
+    budget: Budget
+    """What is read of a reply is charged to it."""
+
+    def asked(self, found: Iterable[Id | None]) -> bool:
+        """Whether each of `found` was asked with. Ids compare as text, as the SDKs take them."""
+        texts = {str(id) for id in self.ids or ()}
+        return all(id is not None and str(id) in texts for id in found)
 
     @property
     def filters(self) -> bool:
@@ -45,10 +60,14 @@ class Expected:
 def listing(body: bytes, expected: Expected) -> bytes:
     """A whole reply to listings, each message of it filtered, or an error in its place."""
     found = listings.response_ids(body)
-    if expected.ids is not None and not expected.ids.issuperset(found or ()):
+    if expected.ids is not None and not expected.asked(found or ()):
         expected.dropped()
         return unreadable("it answers an id that was not asked with", expected.ids)
     members = listings.members(body)
+    if expected.shows_all and members:
+        for member in members:
+            listings.learn(member, expected.learn)
+        return body  # with nothing to hide, bytes pass as they are
     if members == [body]:
         return _filter(body, found or expected.ids, expected)
     if not members:
@@ -61,7 +80,7 @@ def listing(body: bytes, expected: Expected) -> bytes:
 def _filter(message: bytes, ids: Iterable[Id | None] | None, expected: Expected) -> bytes:
     """A message without what is hidden; an error to `ids` if it cannot be understood."""
     try:
-        return listings.filtered(message, expected.shows, expected.learn)
+        return listings.filtered(message, expected.shows, expected.learn, expected.odd)
     except listings.UnreadableListing as error:
         expected.failed(f"the listing cannot be understood: {error}", UNREADABLE)
         return unreadable(str(error), ids)
@@ -78,11 +97,19 @@ async def events(
     """
     for message in first:
         yield event_of(message)
-    stream = _Stream(expected)
+    stream, share, count = _Stream(expected), Share(expected.budget), 0
     try:
         async for piece in pieces:
+            share.add(len(piece))
             for event in stream.feed(piece):
                 yield event
+                count += 1
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)
+            share.keep(stream.held)
+    except (NoRoom, TooBig):
+        expected.failed(NO_ROOM, MEMORY_LIMIT)
+        yield event_of(unreadable(NO_ROOM, stream.unanswered))
     except EventTooLong as error:
         expected.failed(str(error), LISTING_LIMIT)
         yield event_of(unreadable(str(error), stream.unanswered))
@@ -99,6 +126,8 @@ async def events(
     else:
         for event in stream.end():
             yield event
+    finally:
+        share.release()
 
 
 class _Stream:
@@ -128,6 +157,11 @@ class _Stream:
             elif (filtered := self._filter(event)) is not None:
                 yield filtered
 
+    @property
+    def held(self) -> int:
+        """Bytes of an event that is not whole yet."""
+        return self._splitter.held
+
     def end(self) -> Iterator[bytes]:
         """What is left when the stream has ended."""
         rest = self._splitter.rest
@@ -142,12 +176,28 @@ class _Stream:
         expected, data = self._expected, data_of(event)
         if data is None or not data.strip():
             return event
+        share = Share(expected.budget)
+        try:
+            share.add(parsed_cost(data))
+        except (NoRoom, TooBig):
+            if expected.filters:
+                raise
+            self.blind = True  # as with one that is too long
+            return event
+        try:
+            return self._read(event, data)
+        finally:
+            share.release()
+
+    def _read(self, event: bytes, data: bytes) -> bytes | None:
+        expected = self._expected
         found = listings.response_ids(data) or []
         if expected.ids is not None:
-            if not expected.ids.issuperset(found):
+            if not expected.asked(found):
                 expected.dropped()
                 return None
-            self.unanswered.difference_update(expected.ids.intersection(found))
+            answered = {str(id) for id in found}
+            self.unanswered = {id for id in self.unanswered if str(id) not in answered}
         elif b"tools" not in data.lower() and b"\\u" not in data:
             return event  # a replay of something that is no listing, however it is written
         if not expected.filters:

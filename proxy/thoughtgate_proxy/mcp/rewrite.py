@@ -67,17 +67,21 @@ class Progress:
 
 
 def responds_to(message: raw_json.Members, id: Id) -> bool:
-    """Whether `message` is the response to the request `id`."""
-    if "method" in message or ("result" in message) == ("error" in message):
+    """Whether `message` is the response to the request `id`; ids compare as text.
+
+    Some servers write `"1"` for 1, and `"error": null` beside a result; the SDKs take both.
+    """
+    has_error = bytes(message.get("error", b"null")) != b"null"
+    if "method" in message or ("result" in message) == has_error:
         return False
     found = raw_json.value(message["id"]) if "id" in message else None
-    return type(found) is type(id) and bool(found == id)
+    return type(found) in (str, int) and str(found) == str(id)
 
 
 def with_id(response: bytes, id: Id) -> bytes:
     """A response, to the request `id`."""
     message = raw_json.members(response)
-    if message is None or responds_to(message, id):
+    if message is None or raw_json.value(message.get("id")) == id:
         return response
     return msgspec.json.encode(message | {"id": raw_json.encoded(id)})
 

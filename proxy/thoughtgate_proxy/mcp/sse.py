@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 _BOUNDARY = re.compile(rb"(?:\r\n|\r(?!\n)|\n)(?:\r\n|\r(?!\n)|\n)")
 _BOUNDARY_BYTES = 4
+_LONG_RUN = 64
 _LINE = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 
@@ -38,6 +39,8 @@ class Splitter:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes; give the events that they complete. Raises `EventTooLong`."""
         self._buffer += data
+        if not self.inside and (blank := self._blank()):
+            yield self._take(blank)
         while (end := self._end()) is not None:
             if end > self._limit and not self._parts:
                 raise EventTooLong(f"an event is longer than {self._limit} bytes")
@@ -53,6 +56,18 @@ class Splitter:
             part = EventPart(self._take(sure))
             self.inside = True
             yield part
+
+    def _blank(self) -> int:
+        """The length of a long run of empty lines: one by one they take longer than to send."""
+        if not self._buffer.startswith((b"\n", b"\r")):
+            return 0
+        blank = len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))
+        return blank if blank >= _LONG_RUN else 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that came after the last whole event."""
+        return len(self._buffer)
 
     @property
     def rest(self) -> bytes:

@@ -1,6 +1,7 @@
 """The settings of the process, from its environment: all mistakes at once."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from thoughtgate_proxy.telemetry.log import Level
 
 LOOPBACK = ("127.0.0.1", "::1")
 _STATE_DIR = Path("/var/lib/thoughtgate")
+# The kubelet sets `NAME_PORT` so for a Service `name` of the namespace (Kubernetes, "Accessing the
+# Service", environment variables).
+_SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
 
 
 class SettingsRefused(Exception):
@@ -49,7 +53,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         text = environ.get(name) or str(default)
         if text.isascii() and text.isdecimal() and int(text) <= most:
             return int(text)
-        mistakes.append(f"{name}: `{text[:50]}`, allowed is a whole number from 0 to {most}")
+        mistakes.append(
+            f"{name}: `{text[:50]}`, allowed is a whole number from 0 to {most}"
+            + (_service_link(name) if _SERVICE_LINK.fullmatch(text) else "")
+        )
         return default
 
     level = (environ.get("THOUGHTGATE_LOG_LEVEL") or "info").upper()
@@ -82,6 +89,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if mistakes:
         raise SettingsRefused(mistakes)
     return settings
+
+
+def _service_link(name: str) -> str:
+    service = name.removesuffix("_PORT").replace("_", "-").lower()
+    return (
+        f"; Kubernetes sets it so for a Service `{service}` in the namespace: give the container "
+        f"the variable itself, or the pod `enableServiceLinks: false`"
+    )
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path:

@@ -13,6 +13,7 @@ from thoughtgate_proxy.core.policy.identity import Identity
 from thoughtgate_proxy.core.protocol.message import Request, Target
 from thoughtgate_proxy.telemetry.log import Level, Log, fields, prepared
 from thoughtgate_proxy.telemetry.metrics import Metrics, known_method
+from thoughtgate_proxy.telemetry.repeated_lines import RepeatedLines
 from thoughtgate_proxy.telemetry.series import Count
 
 
@@ -38,6 +39,7 @@ class Record:
         self.upstreams: dict[str, str] = {}
         """How each source's server last took a request: `answered`, or what kind of failure."""
         self._hinted: set[str] = set()
+        self._refusals = RepeatedLines(log, "refused")
         # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
         self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
         self._known = BoundedCache[tuple[str, str, Kind, str], _Logged](most=1024, longest=256)
@@ -135,9 +137,13 @@ class Record:
             facts["method"] = method[:100]
         if limit is not None:
             facts["limit"] = limit
-        self.log.always("refused", Level.WARNING, **facts)
+        self._refusals.add((status, reason, method, limit), **facts)
         kind = f"http_{status}" if limit is None else f"limit_{limit}"
         self.metrics.errors.inc(kind, known_method(method or ""))
+
+    def sum_up(self) -> None:
+        """Log what was counted and not written yet; for the end of the process."""
+        self._refusals.sum_up()
 
     def upstream_failed(self, source: str, method: str, reason: str, kind: str) -> None:
         """Log and count a server that gave no reply, or none that can be passed on."""

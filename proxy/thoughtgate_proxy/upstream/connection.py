@@ -11,27 +11,36 @@ from typing import cast
 
 import httptools
 
+from thoughtgate_proxy.core.bounded_cache import HEADER_BYTES
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.upstream.errors import Restarting, UpstreamError, UpstreamTimedOut
 from thoughtgate_proxy.upstream.response_body import ReplyBody, ReplyReceiver, UpstreamReply
 from thoughtgate_proxy.upstream.response_head import ResponseHead, ResponseHeads
 
 # A server that names no Keep-Alive timeout may close after 5 s (Node's default).
 IDLE_SECONDS = 4.0
-MAX_HEADERS = 64 * 1024
+# Of a head; of trailers; of what chunks have beside the body until it grows again.
+MAX_HEADERS = 16 * 1024
+MAX_LINES = 128
+# Each reads into it, and what is kept is a copy: uvloop's own buffer is 16 times as large.
+_BUFFER = memoryview(bytearray(1 << 14))
 # A timer may come early by as much as the loop's clock is coarse.
 _TICK = 0.001
 _END = b"\r\n\r\n"
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """Carries one exchange at a time, each with the same parser."""
 
     def __init__(
-        self, on_free: Callable[["UpstreamConnection"], None], heads: ResponseHeads
+        self,
+        on_free: Callable[["UpstreamConnection"], None],
+        heads: ResponseHeads,
+        budget: Budget,
     ) -> None:
         """`on_free` is called each time that the connection can take another request."""
         self._loop = asyncio.get_running_loop()
-        self._on_free, self._heads = on_free, heads
+        self._on_free, self._heads, self._budget = on_free, heads, budget
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._poll = select.poll()
@@ -48,7 +57,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head: ResponseHead | None = None
         self._pieces: list[bytes] = []
         self._done = self._surplus = self._keep_alive = False
-        self._fresh = False
+        self._fresh = self._grew = False
+        self._quiet = 0  # bytes since the reply last grew
 
     def exchange(self, request: bytes, seconds: float, receiver: ReplyReceiver) -> None:
         """Send `request` whole; `receiver` is told of the reply, or of its lack after `seconds`."""
@@ -95,7 +105,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, if not by name
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(_BUFFER[:nbytes])
         if not self._busy:
             self.abort()  # bytes that nobody asked for
             return
@@ -121,10 +135,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether that could be read."""
         try:
             self._parser.feed_data(data)
+            self._growing(len(data))
         except httptools.HttpParserUpgrade:
             self._fail(UpstreamError("the server wants to change the protocol", sent=True))
             return False
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, _TooMuch) as error:
             if not self._done:
                 said = error.__context__ if isinstance(error.__context__, _TooMuch) else error
                 self._fail(UpstreamError(f"the reply is not HTTP: {said}", sent=True))
@@ -132,11 +147,20 @@ class UpstreamConnection(asyncio.Protocol):
             self._surplus = True  # after a whole reply: nothing of it reaches anybody
         return True
 
+    def _growing(self, count: int) -> None:
+        """So many bytes were read: see whether there is more of the reply. Raises `_TooMuch`."""
+        if self._done or self._grew:
+            self._grew, self._quiet = False, 0
+            return
+        self._quiet += count
+        if self._quiet > MAX_HEADERS + len(_BUFFER):
+            raise _TooMuch(f"a line of its head or its trailers is longer than {MAX_HEADERS} bytes")
+
     def _remember(self, data: bytes, end: int) -> None:
         """Keep the head of a reply that is all of `data`."""
         head = self._head
         if head is not None and head.length == len(data) - end:
-            self._heads.whole.put(data[:end], head, end)
+            self._heads.whole.put(data[:end], head, end + HEADER_BYTES * len(head.headers))
 
     def eof_received(self) -> bool:
         self._end(None)
@@ -156,21 +180,26 @@ class UpstreamConnection(asyncio.Protocol):
         self._surplus = self._surplus or self._done
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None:
-            return
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > MAX_HEADERS:
             raise _TooMuch(f"its headers are longer than {MAX_HEADERS} bytes")
+        if self._head is not None:
+            return
+        if len(self._lines) >= MAX_LINES:
+            raise _TooMuch(f"it has more than {MAX_LINES} headers")
         self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if self._head is None and status >= 200:
             self._head = self._heads.of(status, self._lines)
+            self._grew = True
+            self._header_bytes = 0  # of the trailers, from here on
 
     def on_body(self, body: bytes) -> None:
         if not self._done:
             self._pieces.append(body)
+            self._grew = True
 
     def on_message_complete(self) -> None:
         if self._done:
@@ -180,13 +209,13 @@ class UpstreamConnection(asyncio.Protocol):
             # The parser knows now, and has forgotten once it is ready for another message.
             self._keep_alive = self._parser.should_keep_alive()
         else:  # an interim reply
-            self._lines, self._header_bytes = [], 0
+            self._lines = []
 
     # The exchange
 
     def _begin(self) -> None:
         self._lines, self._header_bytes, self._head, self._pieces = [], 0, None, []
-        self._fresh = True
+        self._fresh, self._grew, self._quiet = True, False, 0
         self._done = self._surplus = self._keep_alive = False
 
     def _deliver(self) -> None:
@@ -204,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         body = self._body
         if body is None:
-            body = self._body = ReplyBody(self._flow, self.abort)
+            body = self._body = ReplyBody(self._flow, self.abort, self._budget)
         body.feed(pieces, whole=self._done)
         if self._done:
             self._free(head, server_waits=body.paused)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.permit import Permit
 from thoughtgate_proxy.core.protocol.headers import Head
 from thoughtgate_proxy.runtime import forward_proxy
@@ -27,13 +28,15 @@ _MOST_IDLE = 128
 class UpstreamPool:
     """The connections to one source."""
 
-    def __init__(self, source: Source, folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder` is where relative paths start.
+    def __init__(
+        self, source: Source, folder: Path, environ: Mapping[str, str], budget: Budget
+    ) -> None:
+        """`folder` is where relative paths start; what waits of replies is charged to `budget`.
 
         Raises `CredentialMissing`, `TrustMissing`, `ProxyWrong`.
         """
         url = urlsplit(source.url)
-        self._source = source
+        self._source, self.budget = source, budget
         self._credentials = SourceHeaders(source, folder, environ)
         self._tls: ssl.SSLContext | None = None
         if url.scheme == "https":
@@ -162,7 +165,7 @@ class UpstreamPool:
                 if self._proxy is not None:
                     peer = {"sock": await tunnel.open_socket(self._proxy, self._host, self._port)}
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: UpstreamConnection(self._keep, self._heads),
+                    lambda: UpstreamConnection(self._keep, self._heads, self.budget),
                     **peer,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls else None,

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from thoughtgate_proxy.core.memory_budget import Budget, NoRoom, Share, TooBig
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.upstream.errors import UpstreamError
 from thoughtgate_proxy.upstream.response_head import ResponseHead
@@ -40,9 +41,15 @@ class ReplyReceiver(Protocol):
 class ReplyBody:
     """A body as it arrives, to be iterated once; raises `ReplyCut` where it ends too early."""
 
-    def __init__(self, flow: Callable[[bool], None], abandon: Callable[[], None]) -> None:
-        """`flow(False)` makes the server wait, `flow(True)` lets it go on; `abandon` closes."""
+    def __init__(
+        self, flow: Callable[[bool], None], abandon: Callable[[], None], budget: Budget
+    ) -> None:
+        """`flow(False)` makes the server wait, `flow(True)` lets it go on; `abandon` closes.
+
+        What waits for the reader is charged to `budget`.
+        """
         self._flow, self._abandon = flow, abandon
+        self._share = Share(budget)
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -59,6 +66,7 @@ class ReplyBody:
             raise StopAsyncIteration
         piece = self._pieces.popleft()
         self._buffered -= len(piece)
+        self._share.keep(self._buffered + len(piece))
         if self.paused and self._buffered <= HIGH_WATER // 2:
             self.paused = False
             if not self._whole:
@@ -71,6 +79,8 @@ class ReplyBody:
 
     def close(self) -> None:
         """Give the rest up; the connection too, unless the body is whole. Twice does no harm."""
+        self._share.release()
+        self._pieces.clear()
         if not self._whole:
             self._abandon()
 
@@ -78,8 +88,17 @@ class ReplyBody:
 
     def feed(self, pieces: Sequence[bytes], *, whole: bool) -> None:
         """The next bytes of the body, with which it may be whole."""
+        if self._error is not None:
+            return
+        count = sum(map(len, pieces))
+        try:
+            self._share.add(count)
+        except (NoRoom, TooBig):
+            self.fail(RuntimeError("others fill the memory"))
+            self._abandon()
+            return
         self._pieces.extend(pieces)
-        self._buffered += sum(map(len, pieces))
+        self._buffered += count
         self._whole = whole
         if self._buffered > HIGH_WATER and not self.paused and not whole:
             self.paused = True
@@ -95,6 +114,7 @@ class ReplyBody:
     async def _ready(self) -> bool:
         """Wait for a piece; False if the body has ended. Raises `ReplyCut`."""
         while not self._pieces:
+            self._share.release()
             if self._whole:
                 return False
             if self._error is not None:

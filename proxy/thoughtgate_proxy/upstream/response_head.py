@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thoughtgate_proxy.core.bounded_cache import BoundedCache
+from thoughtgate_proxy.core.bounded_cache import HEADER_BYTES, BoundedCache
 from thoughtgate_proxy.core.protocol.headers import downstream, media_type
 from thoughtgate_proxy.core.protocol.http import Headers, first
 
@@ -50,7 +50,8 @@ class ResponseHeads:
         head = self._known.get(key)
         if head is None:
             head = _read(status, lines)
-            self._known.put(key, head, sum(len(name) + len(value) for name, value in lines))
+            size = sum(len(name) + len(value) + HEADER_BYTES for name, value in lines)
+            self._known.put(key, head, size)
         return head
 
 

@@ -170,3 +170,22 @@ def test_a_guarded_option_is_refused_with_those_that_the_settings_allow() -> Non
     assert "they allow none of its kind" in str(none)
     some = options.read({"thoughtgate.io/image": "i"}, {}, Settings(allowed=frozenset({"config"})))
     assert "they allow `config`" in str(some)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("toughtgate.io/inject", "thoughtgate.io/inject"),
+        ("thought-gate.io/injekt", "thoughtgate.io/inject"),
+        ("ThoughtGate.io/profile", "thoughtgate.io/profile"),
+        ("thoughtgate/inject", "thoughtgate.io/inject"),
+        ("thoughtgate.com/cpu-limits", "thoughtgate.io/cpu-limit"),
+        ("thoughtgate.io/injekt", None),
+        ("linkerd.io/inject", None),
+        ("sidecar.istio.io/inject", None),
+        ("settings.thoughtgate.io/sidecar.env", None),
+        ("thoughtgate", None),
+    ],
+)
+def test_a_key_of_a_misspelt_domain_is_known(key: str, meant: str | None) -> None:
+    assert options.near_miss(key) == meant

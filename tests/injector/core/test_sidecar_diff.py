@@ -8,6 +8,8 @@ import pytest
 
 from tests.injector import golden
 from tests.injector.core.test_review import sidecar
+from thoughtgate_injector.core.mutate import Mutation
+from thoughtgate_injector.core.patch import apply
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Outcome, Reviewer
 from thoughtgate_injector.core.settings import Settings
@@ -31,6 +33,12 @@ def ours(pod: Pod) -> Pod:
     return found
 
 
+def by_hand(pod: Pod) -> Pod:
+    """Take the status away, without which a container of our name was not injected."""
+    pod["metadata"]["annotations"].pop("thoughtgate.io/status")
+    return pod
+
+
 def volume(pod: Pod, name: str) -> Pod:
     return next(one for one in pod["spec"]["volumes"] if one["name"] == name)
 
@@ -44,8 +52,13 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
     "another configuration": lambda p: ours(p)["env"][0].update(value="/tmp/config.yaml"),
     "environment from elsewhere": lambda p: ours(p).update(envFrom=[{"configMapRef": {}}]),
     "a grace that is no number": lambda p: ours(p)["env"][1].update(value="-1"),
+    "a grace from elsewhere, too": lambda p: ours(p)["env"][1].update(
+        valueFrom={"fieldRef": {"fieldPath": "metadata.name"}}
+    ),
     "two graces": lambda p: ours(p)["env"].insert(1, {"name": "X", "value": "30"}),
     "one variable less": lambda p: ours(p)["env"].pop(),
+    "a port of a Service": lambda p: ours(p)["env"][4].update(value="tcp://10.0.0.1:80"),
+    "an end without words": lambda p: ours(p).update(terminationMessagePolicy="File"),
     "root": lambda p: ours(p)["securityContext"].update(runAsUser=0),
     "a user that is true": lambda p: ours(p)["securityContext"].update(runAsNonRoot=1),
     "privileges": lambda p: ours(p)["securityContext"].update(privileged=True),
@@ -105,16 +118,34 @@ DECOYS: dict[str, Callable[[Pod], object]] = {
 
 
 @pytest.mark.parametrize("decoy", DECOYS)
-def test_a_decoy_is_refused(decoy: str) -> None:
+def test_a_decoy_without_our_status_is_refused(decoy: str) -> None:
+    pod = injected()
+    DECOYS[decoy](pod)
+    by_hand(pod)
+    outcome = review(pod)
+    assert isinstance(outcome, Refusal), decoy
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+def test_a_decoy_with_it_is_refused_or_ours_is_written_over_it(decoy: str) -> None:
     pod = injected()
     DECOYS[decoy](pod)
     outcome = review(pod)
-    assert isinstance(outcome, Refusal), decoy
+    if isinstance(outcome, Refusal):
+        return
+    assert isinstance(outcome, Mutation)
+    apply(pod, copy.deepcopy(outcome.operations))
+    wanted = injected()
+    wanted["metadata"]["annotations"] = pod["metadata"]["annotations"]  # the options of afterwards
+    assert review(pod) == NoChange()
+    if decoy != "other options afterwards":
+        assert ours(pod) == ours(wanted)
 
 
 def test_the_reason_names_the_field_and_what_to_do() -> None:
     pod = injected()
     ours(pod)["securityContext"]["runAsUser"] = 0
+    by_hand(pod)
     assert str(review(pod)) == (
         "the pod has a container `thoughtgate` that is not exactly the injected one: "
         "`securityContext.runAsUser` is `0` where ours is `65532`; drop one of the two, that "
@@ -190,11 +221,11 @@ def test_an_older_image_of_the_settings_is_ours_and_another_is_not() -> None:
     upgraded = Reviewer(Settings(images=("new:v2", old)), "0.1.0")
     assert upgraded.review(pod, Entry.POD) == NoChange()
     forgotten = Reviewer(Settings(images=("new:v2",)), "0.1.0")
-    assert isinstance(forgotten.review(pod, Entry.POD), Refusal)
+    assert isinstance(forgotten.review(by_hand(pod), Entry.POD), Refusal)
 
 
 def test_an_amount_that_the_api_server_has_rounded_up_is_ours() -> None:
-    pod = injected()
+    pod = by_hand(injected())
     pod["metadata"]["annotations"]["thoughtgate.io/cpu-request"] = "1500u"
     for written, outcome in (("2m", NoChange()), ("1500u", NoChange()), ("3m", None)):
         ours(pod)["resources"]["requests"]["cpu"] = written
@@ -203,13 +234,13 @@ def test_an_amount_that_the_api_server_has_rounded_up_is_ours() -> None:
 
 @pytest.mark.parametrize("amount", ["201m", "200001u", 0.2001])
 def test_an_amount_that_is_a_little_more_is_not_ours(amount: str | float) -> None:
-    pod = injected()
+    pod = by_hand(injected())
     ours(pod)["resources"]["limits"]["cpu"] = amount
     assert "`resources.limits.cpu`" in str(review(pod))
 
 
 def test_the_first_volume_that_is_missing_is_named() -> None:
-    pod = injected()
+    pod = by_hand(injected())
     gone = ("thoughtgate-podinfo", "thoughtgate-state")
     pod["spec"]["volumes"] = [one for one in pod["spec"]["volumes"] if one["name"] not in gone]
     assert "the volume `thoughtgate-podinfo` is missing" in str(review(pod))

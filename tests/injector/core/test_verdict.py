@@ -76,6 +76,7 @@ def test_an_excluded_namespace_is_left_alone(namespace: str) -> None:
         {"metadata": [], "spec": {}},
         {"metadata": "x", "spec": {}},
         {"metadata": {"annotations": ["thoughtgate.io/inject"]}, "spec": {}},
+        {"metadata": {"labels": ["thoughtgate.io/inject"]}, "spec": {}},
         {"metadata": {"annotations": {KEY: "true"}}},
         {"metadata": {"annotations": {KEY: "true"}}, "spec": None},
         {"metadata": {"annotations": {KEY: "true"}}, "spec": {"containers": {}}},

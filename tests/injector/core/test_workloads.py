@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from thoughtgate_injector.core.workloads import objects, pod_templates, title_of
+from thoughtgate_injector.core.workloads import objects, pod_templates, title_of, unknown_templates
 
 POD: dict[str, Any] = {"spec": {"containers": []}}
 
@@ -39,6 +39,24 @@ def test_an_items_own_kind_counts_before_the_lists() -> None:
     assert list(objects({"kind": "PodList", "items": [POD, service]})) == [POD, service]
     assert list(objects([POD])) == []
     assert list(pod_templates(None)) == []
+
+
+def test_a_template_of_an_unknown_kind_is_known_by_its_shape() -> None:
+    template = {"metadata": {}, "spec": {"containers": [{"image": "x"}]}}
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {"t": template}}
+    ray = {"kind": "RayCluster", "spec": {"groups": [{"template": template}, {"template": 1}]}}
+    others = [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": template}},
+        {"kind": "Schema", "t": {"metadata": {}, "spec": {"containers": {"type": "array"}}}},
+        {"kind": "Half", "t": {"spec": {"containers": []}}},
+    ]
+    found = list(unknown_templates({"kind": "List", "items": [rollout, ray, *others]}))
+    assert [(one.title, one.path) for one in found] == [
+        ("Rollout/?", ("items", 0, "spec", "t")),
+        ("RayCluster/?", ("items", 1, "spec", "groups", 0, "template")),
+    ]
+    assert [one.top for one in found] == [rollout, ray]
+    assert list(unknown_templates([rollout])) == []
 
 
 @pytest.mark.parametrize(

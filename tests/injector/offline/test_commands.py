@@ -135,3 +135,57 @@ def test_validate_takes_the_namespaces_word_and_the_operators_settings(tmp_path:
 def test_a_workload_of_an_excluded_namespace_is_skipped() -> None:
     text = POD.replace("  name: my-agent", "  name: my-agent\n  namespace: kube-system")
     assert b"is excluded" in run("validate", "-f", "-", stdin=text.encode()).stdout
+
+
+ROLLOUT = """apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: agent}
+spec:
+  template:
+    metadata:
+      annotations:
+        thoughtgate.io/inject: "true"
+    spec:
+      containers:
+        - {name: agent, image: x}
+"""
+
+
+@pytest.mark.parametrize("command", ["inject", "validate"])
+def test_a_template_of_an_unknown_kind_is_left_with_words(command: str) -> None:
+    line = "Rollout/agent: left to the webhook: the pod template at `spec.template` asks for"
+    result = run(command, "-f", "-", stdin=ROLLOUT.encode())
+    assert result.returncode == 0
+    if command == "inject":
+        assert result.stdout.decode() == ROLLOUT
+        assert result.stderr.decode().startswith(f"warning: {line}")
+    else:
+        assert result.stdout.decode().startswith(line)
+    strict = run(command, "-f", "-", "--strict", stdin=ROLLOUT.encode())
+    assert strict.returncode == 1
+    assert line in (strict.stdout + strict.stderr).decode()
+    if command == "inject":
+        assert strict.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("word", "namespace", "left"),
+    [
+        ('"true"', None, True),
+        ('"flase"', None, True),
+        ('"false"', None, False),
+        ('"false"', "enabled", False),
+        ('"false"', "required", True),
+        (None, None, False),
+        (None, "enabled", True),
+    ],
+)
+def test_only_an_opted_in_template_is_spoken_of(
+    word: str | None, namespace: str | None, left: bool
+) -> None:
+    text = (
+        ROLLOUT.replace('"true"', word) if word else ROLLOUT.replace("thoughtgate.io/inject", "x")
+    )
+    label = ("--namespace-inject", namespace) if namespace else ()
+    result = run("validate", "-f", "-", "--strict", *label, stdin=text.encode())
+    assert (result.returncode, bool(result.stdout)) == (int(left), left)

@@ -206,7 +206,7 @@ spec:
     assert ("# kept" in out) == expands
     pod = yaml.safe_load(out)
     for container in pod["spec"]["containers"]:
-        assert [variable["name"] for variable in container["env"]] == ["A", "MCP_SERVER_URL"]
+        assert [variable["name"] for variable in container["env"]] == ["MCP_SERVER_URL", "A"]
 
 
 def test_json_stays_json() -> None:
@@ -283,3 +283,21 @@ def test_strings_that_yaml_1_1_reads_as_something_else_are_quoted() -> None:
     values = [v["value"] for v in pod["spec"]["initContainers"][0]["env"] if "value" in v]
     assert all(isinstance(value, str) for value in values)
     assert all(isinstance(value, str) for value in pod["metadata"]["annotations"].values())
+
+
+@pytest.mark.parametrize("opted_in", [True, False])
+def test_a_misspelt_domain_is_a_warning(opted_in: bool) -> None:
+    pod = POD.replace("{", '{toughtgate.io/inject: "true", ')
+    text = workload("Deployment", "apps/v1", pod if opted_in else pod.replace(" thought", " x"))
+    result = rewrite.inject(text, REVIEWER)
+    assert isinstance(result, RewriteResult)
+    assert list(result.warnings) == [
+        (
+            "Deployment/w: annotation `toughtgate.io/inject` is no key of ThoughtGate and does "
+            "nothing; the nearest one is `thoughtgate.io/inject`"
+        )
+    ]
+    top = text.replace("name: w", 'name: w\n  labels: {thougtgate.io/inject: "true"}')
+    result = rewrite.inject(top, REVIEWER)
+    assert isinstance(result, RewriteResult)
+    assert len(result.warnings) == 2

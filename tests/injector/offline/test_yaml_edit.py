@@ -16,7 +16,7 @@ from thoughtgate_injector.core.patch import apply
 from thoughtgate_injector.core.refusal import Refusal
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.settings import Settings
-from thoughtgate_injector.offline import rewrite, yaml_edit
+from thoughtgate_injector.offline import rewrite, yaml_edit, yaml_read
 from thoughtgate_injector.offline.removal import Removal, removal
 from thoughtgate_injector.offline.rewrite import RewriteResult
 
@@ -194,14 +194,15 @@ def test_a_list_of_many_is_read_as_often_as_one_and_is_as_it_was(
 ) -> None:
     """Else the time would grow with the square of a list's items."""
     reads = 0
-    real = yaml_edit._yaml
+    real = yaml_read.round_trip
 
-    def counted(*layout: Any) -> Any:
+    def counted() -> Any:
         nonlocal reads
         reads += 1
-        return real(*layout)
+        return real()
 
-    monkeypatch.setattr(yaml_edit, "_yaml", counted)
+    monkeypatch.setattr(yaml_read, "round_trip", counted)
+    monkeypatch.setattr(yaml_edit, "round_trip", counted)
     counts = set()
     for many in (1, 7):
         items = "".join(f"- {indented(workload('Pod', 'v1'), 2).strip()}\n" for _ in range(many))

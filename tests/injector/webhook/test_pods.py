@@ -18,6 +18,7 @@ import pytest
 
 from tests.injector import golden
 from tests.injector.fake_cluster import FakeCluster
+from tests.injector.platforms import PLATFORMS
 from tests.injector.replica import Replica, replica, review, until
 from thoughtgate_injector.core.review import Reviewer
 from thoughtgate_injector.core.verdict import Entry
@@ -68,6 +69,21 @@ def test_kopf_sends_our_operations_as_they_are(fake: FakeCluster) -> None:
             again = await one.review(case.patched(), case.entry.value)
             assert again["allowed"]
             assert "patch" not in again
+
+    with_replica(fake, test)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_called_again_it_writes_its_container_back(fake: FakeCluster, platform: str) -> None:
+    async def test(one: Replica) -> None:
+        pod = MINIMAL.patched()
+        PLATFORMS[platform](pod)
+        restored = patched(pod, await one.review(pod))
+        names = [each["name"] for each in restored["spec"]["initContainers"]]
+        assert names == ["thoughtgate"]
+        again = await one.review(restored)
+        assert again["allowed"]
+        assert "patch" not in again
 
     with_replica(fake, test)
 

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.harness.process_size import descriptors
-from tests.harness.proxy_process import COMMAND, fronted
+from tests.harness.proxy_process import COMMAND, RULES, fronted
 from tests.harness.wait import run
 from tests.harness.wire import call, connected, post
 from tests.proxy.long.tally import MIB, run_mixture
@@ -24,7 +24,11 @@ def test_a_low_limit_of_files_at_first_is_raised(tmp_path: Path) -> None:
 
     @run
     async def test() -> None:
-        async with fronted(tmp_path, command=command) as (_, proxy), AsyncExitStack() as stack:
+        rules = RULES + "limits: {connections: 300}\n"
+        async with (
+            fronted(tmp_path, rules, command=command) as (_, proxy),
+            AsyncExitStack() as stack,
+        ):
             for _ in range(200):
                 wire = await stack.enter_async_context(connected(proxy.port))
                 await wire.send(post(call("get_user")))

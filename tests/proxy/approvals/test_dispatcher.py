@@ -16,9 +16,9 @@ from tests.harness.policy import SOURCE
 from tests.harness.wait import run, within
 from thoughtgate_proxy.approvals import dispatcher as dispatcher_module
 from thoughtgate_proxy.approvals.audit import AuditLog
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.dispatcher import Closed, Dispatcher
 from thoughtgate_proxy.approvals.registry import ApprovalRegistry
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.approvals.store.schema import NAME
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import (

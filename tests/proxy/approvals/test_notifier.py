@@ -81,3 +81,23 @@ async def test_a_channel_that_fails_at_looking_looks_again(
     async with world(tmp_path) as w:
         await within(lambda: len(looked) == 2, "another look")
         assert looked == [w.page, w.page]
+
+
+@run
+async def test_an_end_that_the_humans_did_not_hear_is_told_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    async with world(tmp_path) as w:
+        opened = await w.open()
+        await w.asked()
+        with monkeypatch.context() as broken:
+            broken.setattr(approval_service.Humans, "update", fails)
+            await w.service.cancel(opened.id, "changed its mind")
+            await within(lambda: not w.service._notifier._following, "the notifier")
+        await w.restart()
+        await within(lambda: w.page.told, "the news")
+        assert [told.ending for told in w.page.told] == [Ending.CANCELLED]
+        assert not w.page.asked

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.harness.approval_queues import APPROVE, FLOWS, REJECT, SIDES, Side, on_both
 from tests.harness.wait import run, within
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import AskFailed
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import (
     Approval,
     Ending,

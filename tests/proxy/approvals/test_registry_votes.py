@@ -88,3 +88,18 @@ async def test_a_vote_after_the_time_counts_no_more_even_before_the_timer(tmp_pa
         w.clock.time = opened.expires
         with pytest.raises(NoSuchTransition, match="timed out"):
             await w.page.say(opened.id, VoteValue.APPROVE)
+
+
+@run
+async def test_an_approval_counts_from_the_vote_that_was_enough(tmp_path: Path) -> None:
+    flow = {"adapter": "page", "timeout": "60s", "valid_for": "30s"}
+    async with world(tmp_path, approval={"default": {**flow, "approvers": ["ada", "bob"]}}) as w:
+        opened = await w.open()
+        await w.asked()
+        w.clock.move(50)
+        approved = await w.page.say(opened.id, VoteValue.APPROVE)
+        assert approved.valid_until == opened.opened + 80
+        w.clock.move(29)
+        carrier = Carrier()
+        assert (await w.dispatch(opened.id, "", carrier)).approval.state is State.DONE
+        assert len(carrier.permits) == 1

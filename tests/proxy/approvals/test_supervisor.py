@@ -10,8 +10,8 @@ from tests.harness import approval_service
 from tests.harness.approval_service import Carrier, a_call, world
 from tests.harness.wait import run, soon, within
 from thoughtgate_proxy.approvals import registry
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.store import schema
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.approvals.store.schema import NAME
 from thoughtgate_proxy.approvals.store.sqlite import Store
 from thoughtgate_proxy.core.approval import Approval, Ending, NoSuchTransition, State, VoteValue

@@ -167,7 +167,7 @@ def test_a_reply_that_was_not_asked_for_is_dropped_and_counted(gate: World) -> N
         await peer.end()
 
     async def test(server: FakeMcpServer, proxy: Proxy) -> None:
-        series = 'thoughtgate_errors_total{error_type="unasked_reply",method=""}'
+        series = 'thoughtgate_errors_total{error_type="unasked_reply",method="tools/call"}'
         before = (await proxy.metrics()).get(series, 0)
         messages = await streamed(server, proxy, script, post(call("get_user")))
         assert [message.get("id") for message in messages] == [None, 1, 1]

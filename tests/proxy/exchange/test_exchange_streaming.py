@@ -202,7 +202,7 @@ def test_many_streams_at_once(tmp_path: Path) -> None:
 
     @run
     async def test() -> None:
-        async with fronted(tmp_path) as (server, proxy):
+        async with fronted(tmp_path, RULES + "limits: {connections: 300}\n") as (server, proxy):
             server.script = script
             streams = [asyncio.create_task(one(proxy)) for _ in range(200)]
             await within(lambda: len(server.received) == 200, "all calls at the server")

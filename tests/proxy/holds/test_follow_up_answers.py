@@ -9,6 +9,7 @@ import pytest
 from tests.harness.hold_room import MODERN, held, modern, room, text_of
 from tests.harness.mcp_server import Peer, Received, dumps
 from tests.harness.wait import run
+from thoughtgate_proxy.mcp import approval_texts
 
 
 def call(id: int = 1, **more: Any) -> bytes:
@@ -150,5 +151,34 @@ def test_answers_are_logged_as_the_audit_says(
                 assert word not in json.dumps(line)
             (_, sent) = gate.server.received
             assert sent.message["params"]["inputResponses"] == ANSWERS, "only the log hides it"
+
+    test()
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["no head", "half a stream"])
+def test_an_answer_that_gets_no_reply_may_have_been_acted_on(tmp_path: Path, half: bool) -> None:
+    async def script(request: Received, peer: Peer) -> None:
+        if "inputResponses" not in request.message["params"]:
+            await asking(request, peer)
+            return
+        if half:
+            await peer.events()
+        peer.reset()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            async with held(gate.port, call(), MODERN) as stream:
+                await gate.approve()
+                state = (await stream.message())["result"]["requestState"]
+            leg = call(2, requestState=state, inputResponses={"who": {"action": "accept"}})
+            async with held(gate.port, leg, MODERN) as stream:
+                error = (await stream.message())["error"]
+            assert error["code"] == approval_texts.UNKNOWN_OUTCOME
+            assert (
+                "whether it acted on it is unknown, and it was not sent again" in error["message"]
+            )
+            assert len(gate.server.received) == 2
 
     test()

@@ -12,6 +12,8 @@ from tests.harness.hold_room import MODERN, Room, held, modern, room, text_of
 from tests.harness.mcp_server import Peer, Received, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State, VoteValue
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
+from thoughtgate_proxy.mcp.sse import data_of
 
 PATIENT: dict[str, Any] = {
     "approval": {"default": {"adapter": "page", "timeout": "20m", "valid_for": "5m"}}
@@ -287,5 +289,55 @@ def test_parts_for_other_approvers_are_to_be_asked_for_alone(tmp_path: Path) -> 
             reply = await gate.send(listening("delete_a://x", "delete_b://x"), MODERN)
             assert "ask for each part alone" in reply.json["error"]["message"]
             assert gate.humans_asked() == []
+
+    test()
+
+
+def test_a_client_that_is_sent_round_has_not_left(tmp_path: Path) -> None:
+    flow = {**PATIENT["approval"]["default"], "on_disconnect": "cancel"}
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path, ManualClock(), approval={"default": flow}) as gate:
+            state = await sent_round(gate, call())
+            async with held(gate.port, call(2, requestState=state), MODERN) as stream:
+                assert not gate.only.caller_left
+                await gate.approve()
+                assert text_of(await stream.message()) == "did delete_user"
+            assert not [line for line in await gate.audit() if line.get("step") == "caller left"]
+
+    test()
+
+
+def test_who_waited_its_time_gets_what_has_come_meanwhile(tmp_path: Path) -> None:
+    lines = (
+        ("host", "localhost"), ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2026-07-28"),
+    )  # fmt: skip
+    note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info"}}
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.events()
+        await peer.event(note)
+        await peer.event(result(request.message))
+        await peer.end()
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path, ManualClock(), **PATIENT) as gate:
+            gate.server.script = script
+            handling = gate.gateway.handle(HttpRequest("POST", "/", lines, call()))
+            assert not isinstance(handling, HttpReply)
+            reply = await handling
+            assert not isinstance(reply.body, bytes)
+            await anext(reply.body)
+            await gate.approve()
+            while b"notifications/message" not in await anext(reply.body):
+                pass
+            await gate.ends_as(State.DONE)
+            await gate.pass_by(60)
+            message = json.loads(data_of(await anext(reply.body)) or b"")
+            assert text_of(message) == "did delete_user"
+            reply.close()
 
     test()

@@ -1,15 +1,25 @@
 """A server may end the stream of an approved call, to be asked for the rest of it."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.harness.hold_room import LEGACY, held, legacy, room, text_of
-from tests.harness.mcp_server import Peer, Received, Script, result
-from tests.harness.wait import run
+from tests.harness.mcp_server import Peer, Received, Script, dumps, result
+from tests.harness.policy import gate, request
+from tests.harness.wait import run, soon
 from thoughtgate_proxy.core.approval import State
+from thoughtgate_proxy.core.policy.permit import Permit, UngatedMessage
+from thoughtgate_proxy.core.protocol.headers import EVENT_STREAM
+from thoughtgate_proxy.core.protocol.http import HttpReply
+from thoughtgate_proxy.exchange.dispatch import Dispatch
 from thoughtgate_proxy.holds import server_call
+from thoughtgate_proxy.holds.server_call import ServerCall
+from thoughtgate_proxy.mcp.sse import event
 
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
 SOON = b"id: first\nretry: 0\ndata: \n\n"
@@ -156,3 +166,54 @@ def ends_unknown(folder: Path, script: Script) -> list[Received]:
 
     test()
     return received
+
+
+def asking(questions: int) -> ServerCall:
+    """A call whose server asks its client so much before it answers."""
+    asked = ({"jsonrpc": "2.0", "id": f"s-{n}", "method": "ping"} for n in range(questions))
+    answered = {"jsonrpc": "2.0", "id": 1, "result": {}}
+
+    async def events() -> AsyncIterator[bytes]:
+        for message in (*asked, answered):
+            yield event(dumps(message))
+
+    async def reply(_: Permit) -> HttpReply:
+        return HttpReply(200, [("content-type", EVENT_STREAM)], events())
+
+    return ServerCall(cast("Dispatch", reply), 1 << 20)
+
+
+def a_permit() -> Permit:
+    engine, sent = gate(), request("tools/list")
+    body = dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    return engine.permit(engine.config.enabled_sources[0], "/", body, UngatedMessage(sent))
+
+
+@run
+async def test_of_what_nobody_listens_to_the_first_64_questions_are_kept() -> None:
+    call = asking(100)
+    assert await soon(call.send(a_permit()), "the response") is not None
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_result(None)
+    kept = await call.messages(ended, 1.0)
+    assert [json.loads(one)["id"] for one in kept] == [f"s-{n}" for n in range(64)]
+
+
+@run
+async def test_a_server_waits_for_who_listens_and_nothing_is_lost() -> None:
+    call, heard = asking(200), list[str]()
+    assert call.listen()
+    sending = asyncio.ensure_future(call.send(a_permit()))
+    while messages := await soon(call.messages(sending, 5.0), "what the server asks"):
+        assert len(messages) <= 64
+        heard += [json.loads(one)["id"] for one in messages]
+    assert sending.done()
+    assert heard == [f"s-{n}" for n in range(200)]
+
+
+def test_one_request_at_a_time_listens_to_a_call() -> None:
+    call = asking(0)
+    assert call.listen()
+    assert not call.listen()
+    call.leave()
+    assert call.listen()

@@ -10,7 +10,9 @@ from tests.harness.hold_room import LEGACY, Stream, answer_to, decision, held, l
 from tests.harness.mcp_server import Peer, Received, dumps, result
 from tests.harness.wait import run, within
 from thoughtgate_proxy.core.approval import State
+from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
 from thoughtgate_proxy.holds import stream as held_stream
+from thoughtgate_proxy.mcp.sse import data_of
 
 CALL = legacy("tools/call", name="delete_user", arguments={"id": 7})
 AGAIN = (
@@ -213,5 +215,31 @@ def test_a_result_too_long_to_be_kept_is_given_to_one_request_alone(tmp_path: Pa
             assert texts[1] == long
             assert "was too large to keep" in texts[0]
             assert len(gate.server.received) == 1
+
+    test()
+
+
+def test_a_result_that_was_never_written_is_not_delivered(tmp_path: Path) -> None:
+    lines = (
+        ("host", "localhost"), ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"), ("mcp-protocol-version", "2025-11-25"),
+    )  # fmt: skip
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            handling = gate.gateway.handle(HttpRequest("POST", "/", lines, CALL))
+            assert not isinstance(handling, HttpReply)
+            reply = await handling
+            assert not isinstance(reply.body, bytes)
+            await anext(reply.body)
+            await gate.approve()
+            while data_of(await anext(reply.body)) is None:
+                pass
+            reply.close()  # the client has gone before the answer could be written
+            assert not (await gate.ends_as(State.DONE)).delivered
+            message = await answer_to(gate, AGAIN)
+            assert (message["id"], text_of(message)) == ("again", "did delete_user")
+            assert len(gate.server.received) == len(gate.page.asked) == 1
 
     test()

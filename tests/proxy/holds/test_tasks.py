@@ -213,3 +213,20 @@ def test_after_a_task_has_told_its_result_the_same_call_is_a_new_task(tmp_path: 
             assert len(gate.server.received) == 1
 
     test()
+
+
+def test_a_poll_of_2025_11_25_tells_no_result_so_the_same_call_is_the_same_task(
+    tmp_path: Path,
+) -> None:
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            client = TaskClient(gate, True)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            await client.comes_to(task, "completed")
+            again = await client.call()
+            assert (again["taskId"], again["status"]) == (task, "completed")
+            assert len(gate.server.received) == len(gate.page.asked) == 1
+
+    test()

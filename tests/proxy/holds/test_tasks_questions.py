@@ -43,6 +43,9 @@ def test_what_the_server_asks_back_is_asked_through_the_task(tmp_path: Path) -> 
             told = await client.comes_to(task, "completed")
             assert told["result"]["content"][0]["text"] == "thanks"
             assert [line for line in await gate.audit() if line.get("step") == "answers"]
+            # A server must refuse a call whose headers are those of the `tasks/update`.
+            names = [(r.header("mcp-method"), r.header("mcp-name")) for r in gate.server.received]
+            assert names == [("tools/call", "delete_user")] * 2
 
     test()
 
@@ -202,5 +205,26 @@ def test_a_server_may_say_much_before_it_answers_a_task_that_nobody_listens_to(
             await client.comes_to(task, "input_required")
             await client.ask("tasks/update", taskId=task, inputResponses={"who": {"a": 1}})
             await client.comes_to(task, "completed")
+
+    test()
+
+
+def test_a_task_of_2025_gets_a_question_of_2026_as_the_server_wrote_it(tmp_path: Path) -> None:
+    value = {"resultType": "input_required", "requestState": "s", "inputRequests": {"who": {}}}
+
+    async def script(request: Received, peer: Peer) -> None:
+        await peer.reply(dumps({"jsonrpc": "2.0", "id": request.message["id"], "result": value}))
+
+    @run
+    async def test() -> None:
+        async with room(tmp_path) as gate:
+            gate.server.script = script
+            client = TaskClient(gate, True)
+            task = (await client.call())["taskId"]
+            await gate.approve()
+            async with held(gate.port, client.body("tasks/result", taskId=task), LEGACY) as stream:
+                message = await stream.message()
+                # Whoever polls a task brings back no state: one of ours would never be used up.
+                assert message["result"]["requestState"] == "s"
 
     test()

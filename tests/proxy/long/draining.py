@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.mcp_server import Peer, Received
-from tests.harness.proxy_process import Proxy, fronted
+from tests.harness.proxy_process import RULES, Proxy, fronted
 from tests.harness.wait import soon, within
 from tests.harness.wire import Cut, Reply, Wire, call, connected, get, post
 from tests.proxy.long.mixture import NOTE
@@ -58,7 +58,8 @@ async def ended(wire: Wire, kind: str, first: tuple[Reply, bytes] | None) -> Non
 async def drained(folder: Path, count: int) -> None:
     """Terminate a proxy with `count` requests of each kind under way."""
     env = {"THOUGHTGATE_GRACE_SECONDS": str(GRACE)}
-    async with fronted(folder, env=env) as (server, proxy):
+    rules = RULES + "limits: {connections: 2000}\n"
+    async with fronted(folder, rules, env=env) as (server, proxy):
         server.script = script
         together = asyncio.Barrier(len(KINDS) * count + 1)
 

@@ -96,7 +96,7 @@ class Logged(list[Line]):
         self.messages: Counter[str] = Counter()
 
     def append(self, line: Line) -> None:
-        self.messages[line["message"]] += 1
+        self.messages[line["message"]] += line.get("times", 1)
         if line["message"] == "decision":
             self.decisions[line["outcome"]] += 1
             if line["outcome"] == "forward":

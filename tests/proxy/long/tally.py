@@ -21,7 +21,7 @@ async def run_mixture(folder: Path, count: int, at_once: int, growth: int) -> No
     half."""
     env = {"TASKS_FILE": str(folder / TASKS)}
     async with FakeMcpServer(script) as server:
-        text = config(server.url, RULES, SOURCE)
+        text = config(server.url, RULES + "limits: {connections: 1000}\n", SOURCE)
         async with started(folder, text, env=env, command=COUNTING) as proxy:
             arrived, logged = Arrived(), Logged()
             server.received, proxy.lines = arrived, logged

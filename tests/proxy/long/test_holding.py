@@ -22,7 +22,7 @@ governance:
   rules: [{match: "delete_*", action: approve}]
 approval:
   default: {adapter: page, timeout: 1h}
-limits: {pending_approvals: 1000}
+limits: {pending_approvals: 1000, connections: 2000}
 """
 
 

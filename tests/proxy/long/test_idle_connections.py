@@ -8,19 +8,20 @@ import pytest
 import uvloop
 
 from tests.harness.process_size import allow_descriptors, descriptors, resident
-from tests.harness.proxy_process import Proxy, fronted
+from tests.harness.proxy_process import RULES, Proxy, fronted
 from tests.harness.wait import within
 from tests.harness.wire import Wire, ask, call, post
 from tests.proxy.long.tally import MIB
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-COUNT = 10_000
+COUNT = 9_900
 # What this process and the proxy have open besides.
 _SPARE = 500
 # A connection costs aiohttp a parser and a task; this is what they may cost a pod.
 MOST_BYTES = 32 * 1024
 GROWTH = 8 * MIB
+LIMITS = "limits: {connections: 10000, memory_bytes: 1073741824}\n"
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 
 
@@ -28,7 +29,7 @@ def test_ten_thousand_idle_connections_cost_little_and_slow_no_call(tmp_path: Pa
     count = min(COUNT, allow_descriptors(COUNT + _SPARE) - _SPARE)
 
     async def test() -> None:
-        async with fronted(tmp_path) as (_, proxy):
+        async with fronted(tmp_path, RULES + LIMITS) as (_, proxy):
             await ask(proxy.port, post(call("get_user")))
             before = resident(proxy)
             first = await held(proxy, count)

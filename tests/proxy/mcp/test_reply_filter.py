@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.protocol.http import ReplyCut
 from thoughtgate_proxy.core.protocol.message import Id
 from thoughtgate_proxy.mcp import reply_filter
@@ -31,6 +32,7 @@ class Client:
         self.dropped = 0
         self.learnt: list[str] = []
         self.failures: list[str] = []
+        self.odd: list[str] = []
         self.expected = Expected(
             ids=None if listens else frozenset(ids),
             listing=listing,
@@ -38,8 +40,10 @@ class Client:
             shows_all=shows_all,
             limit=limit,
             learn=self.learnt.append,
+            odd=self.odd.append,
             dropped=self._drop,
             failed=lambda reason, kind: self.failures.append(kind if reason else ""),
+            budget=Budget(1 << 26),
         )
 
     def _drop(self) -> None:
@@ -95,11 +99,26 @@ def test_a_stream_passes_byte_by_byte_as_it_came() -> None:
     assert client.dropped == 0
 
 
-@pytest.mark.parametrize("id", [2, "1", 1.0, True, [1], {"a": 1}, 2**70, "", -1])
+@pytest.mark.parametrize("id", [2, "2", 1.0, True, [1], {"a": 1}, 2**70, "", -1])
 def test_a_reply_with_an_id_that_nobody_asked_with_is_dropped(id: Any) -> None:
     client = Client(1)
     assert client.messages(sse(NOTE, result(id), result(1))) == [NOTE, result(1)]
     assert client.dropped == 1
+
+
+def test_an_id_that_a_server_writes_as_text_is_the_id_that_was_asked_with() -> None:
+    client = Client(1)
+    assert client.messages(sse(result("1"))) == [result("1")]
+    assert client.dropped == 0
+    whole = json.dumps(tools("1", "a")).encode()
+    assert listing(whole, Client(1, listing=True).expected) == whole
+
+
+def test_with_nothing_to_hide_a_listing_keeps_its_bytes_however_odd() -> None:
+    client = Client(1, listing=True, shows_all=True)
+    odd = '{"id":1,"result":{"tools":[{"name":"a\u3000b","x":1,"x":2},{"name":"b"}]}}'.encode()
+    assert listing(odd, client.expected) == odd
+    assert (client.failures, client.learnt) == ([], ["b"])
 
 
 def test_a_batch_that_answers_a_foreign_id_as_well_is_dropped() -> None:
@@ -156,7 +175,6 @@ def test_data_in_several_lines_is_one_listing() -> None:
         b'{"id":1,"result":{"t\\u006fols":[],"tools":[{"name":"hidden"}]}}',
         b'{"id":1,"result":{"Tools":[{"name":"hidden"}]}}',
         b'{"id":1,"result":{"tools":[{"name":"hidden"}]}} {}',
-        b'{"id":1,"result":{"tools":[{"name":"hidden","x":0e9999999999999999999}]}}',
         b'\xff{"id":1,"result":{"tools":[{"name":"hidden"}]}}',
     ],
 )
@@ -276,7 +294,7 @@ def test_a_whole_listing_that_is_none_becomes_an_error_to_the_request(body: byte
     assert client.failures == ["listing_unreadable"]
 
 
-@pytest.mark.parametrize("id", [2, "1", 1.0, True])
+@pytest.mark.parametrize("id", [2, "2", 1.0, True])
 def test_a_whole_listing_to_another_id_is_dropped_and_the_request_told(id: Any) -> None:
     client = Client(1, listing=True)
     told = json.loads(listing(json.dumps(tools(id, "a")).encode(), client.expected))

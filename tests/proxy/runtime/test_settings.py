@@ -34,6 +34,18 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert {mistake.partition(":")[0] for mistake in refused.value.mistakes} == set(wrong)
 
 
+def test_a_variable_of_a_service_link_is_told_as_one() -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        read_settings(
+            {"THOUGHTGATE_ADMIN_PORT": "tcp://10.0.0.1:80", "THOUGHTGATE_INBOUND_PORT": "http://x"}
+        )
+    other, link = sorted(refused.value.mistakes, key=len)
+    assert link.startswith("THOUGHTGATE_ADMIN_PORT: `tcp://10.0.0.1:80`")
+    assert "a Service `thoughtgate-admin` in the namespace" in link
+    assert "enableServiceLinks: false" in link
+    assert "Service" not in other
+
+
 def test_a_variable_that_is_empty_is_as_good_as_none() -> None:
     assert read_settings(dict.fromkeys(_read_variables(), "")) == read_settings({})
 

@@ -15,6 +15,7 @@ from tests.harness.proxy_process import RULES, Proxy, World, config, fronted, st
 from tests.harness.wait import run, within
 from tests.harness.wire import Reply, ask, call, connected, post
 from thoughtgate_proxy.core.config.values import Source
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.policy.permit import Permit, UngatedMessage
 from thoughtgate_proxy.core.protocol.headers import Heads
 from thoughtgate_proxy.core.protocol.http import HttpRequest
@@ -179,7 +180,7 @@ async def one_connection() -> AsyncIterator[Pair]:
     freed: list[connection.UpstreamConnection] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _, ours = await asyncio.get_running_loop().create_connection(
-            lambda: connection.UpstreamConnection(freed.append, ResponseHeads()),
+            lambda: connection.UpstreamConnection(freed.append, ResponseHeads(), Budget(1 << 20)),
             *listener.getsockname(),
         )
         theirs, _ = listener.accept()
@@ -285,7 +286,7 @@ def test_a_connection_idle_for_long_is_closed_by_us(
     async def test() -> None:
         async with FakeMcpServer() as server:
             source = Source(id="up", url=server.url)
-            upstream = pool.UpstreamPool(source, tmp_path, {})
+            upstream = pool.UpstreamPool(source, tmp_path, {}, Budget(1 << 20))
             body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
             grounds = UngatedMessage(Request(1, "ping", {}))
             head = Heads(loopback_only=True).of(HttpRequest("POST", "/", []))

@@ -8,7 +8,7 @@ approval service counts, keeps, and says what became of each request.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from thoughtgate_proxy.core.approval import Approval
 from thoughtgate_proxy.core.config.values import Config, Workflow
@@ -17,7 +17,6 @@ from thoughtgate_proxy.core.config.workflows import WorkflowType
 if TYPE_CHECKING:  # what a check of the configuration must not load
     import asyncio
 
-    from thoughtgate_proxy.approvals.channels.page.channel import PageChannel
     from thoughtgate_proxy.approvals.queue import ApprovalQueue
     from thoughtgate_proxy.telemetry.log import Log
     from thoughtgate_proxy.telemetry.metrics import Metrics
@@ -32,10 +31,6 @@ class AskFailed(Exception):
         """`kind` is a short word for the metric, such as `slack_auth` or `slack_channel`."""
         super().__init__(reason)
         self.reason, self.kind = reason, kind
-
-
-class StoreUnavailable(Exception):
-    """What was asked for cannot be written or read; the message says why, in one line."""
 
 
 class Channel(Protocol):
@@ -78,15 +73,16 @@ class ChannelSettings:
 class ChannelContext:
     """What the process gives to a channel.
 
-    `ready` is set when the process serves. `serve_page` serves the approvals page on the pod's port
-    7468 until cancelled, and raises `OSError`.
+    `ready` is set when the process serves. `serve_page` serves the approvals page of a
+    `PageChannel` (not named here: each channel knows this file) on the pod's port 7468 until
+    cancelled, and raises `OSError`.
     """
 
     settings: ChannelSettings
     log: "Log"
     metrics: "Metrics"
     ready: "asyncio.Event"
-    serve_page: "Callable[[PageChannel], Awaitable[None]]"
+    serve_page: Callable[[Any], Awaitable[None]]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 
 NAME: Final = "approvals.sqlite3"
 VERSION: Final = 2

@@ -289,13 +289,18 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """What is refused for its size or number. No `memory_bytes`: from the cgroup's limit."""
+    """What is refused for its size or number.
+
+    `header_block_bytes` is a whole head, `json_values` the keys and values of a body. No
+    `memory_bytes`: what the cgroup leaves, which is never exceeded.
+    """
 
     request_body_bytes: Annotated[int, Meta(ge=KIB, le=64 * MIB)] = MIB
     listing_reply_bytes: Annotated[int, Meta(ge=KIB, le=256 * MIB)] = 10 * MIB
-    header_block_bytes: Annotated[int, Meta(ge=KIB, le=MIB)] = 64 * KIB
+    header_block_bytes: Annotated[int, Meta(ge=KIB, le=64 * KIB)] = 16 * KIB
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 100
     concurrent_requests: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    connections: Annotated[int, Meta(ge=4, le=10_000)] = 128
     json_depth: Annotated[int, Meta(ge=4, le=128)] = 128
     json_values: Annotated[int, Meta(ge=100, le=1_000_000)] = 10_000
     pending_approvals: Annotated[int, Meta(ge=1, le=1_000)] = 10

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from thoughtgate_proxy.core.bounded_cache import BoundedCache
+from thoughtgate_proxy.core.bounded_cache import HEADER_BYTES, BoundedCache
 from thoughtgate_proxy.core.protocol.http import Fields, Headers, HttpRefused, HttpRequest
 from thoughtgate_proxy.core.protocol.message import PROTOCOL_VERSION, Notification, Request
 
@@ -67,7 +67,8 @@ class Heads:
         head = self._known.get(key)
         if head is None:
             head = self._new(request)
-            self._known.put(key, head, sum(len(name) + len(value) for name, value in key))
+            size = sum(len(name) + len(value) + HEADER_BYTES for name, value in key)
+            self._known.put(key, head, size)
         return head
 
     def _new(self, request: HttpRequest) -> Head:
@@ -197,6 +198,15 @@ def downstream(headers: Headers, *, same_body: bool) -> Headers:
 def encoded(value: str | None) -> bool:
     """Whether a `Content-Encoding` says that a body is not as it was written."""
     return value is not None and value.strip().lower() != "identity"
+
+
+def is_utf8(content_type: str) -> bool:
+    """Whether a `Content-Type` names no charset but UTF-8, in either spelling."""
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"').lower() in ("utf-8", "utf8")
+    return True
 
 
 def media_type(value: str | None) -> str:

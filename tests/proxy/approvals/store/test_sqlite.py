@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.harness.approval_service import a_call
 from tests.harness.wait import run
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.approvals.store.schema import MOST_BYTES, NAME, VERSION
 from thoughtgate_proxy.approvals.store.sqlite import Store, StoreFile
 from thoughtgate_proxy.core.approval import (

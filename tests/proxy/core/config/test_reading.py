@@ -87,9 +87,11 @@ def test_what_is_left_out_has_the_contracts_defaults() -> None:
     assert config.limits == Limits(
         request_body_bytes=1 << 20,
         listing_reply_bytes=10 << 20,
-        header_block_bytes=64 << 10,
+        header_block_bytes=16 << 10,
         batch=100,
         concurrent_requests=10_000,
+        connections=128,
+        json_values=10_000,
         json_depth=128,
         pending_approvals=10,
         memory_bytes=None,
@@ -155,6 +157,7 @@ def test_every_limit_is_read() -> None:
     assert (limits.request_body_bytes, limits.listing_reply_bytes) == (2 << 20, 1 << 20)
     assert (limits.header_block_bytes, limits.memory_bytes) == (32 << 10, 32 << 20)
     assert (limits.batch, limits.concurrent_requests, limits.json_depth) == (10, 500, 64)
+    assert (limits.connections, limits.json_values) == (64, 5000)
     assert limits.pending_approvals == 3
 
 

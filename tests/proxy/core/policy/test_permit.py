@@ -272,3 +272,22 @@ def test_no_permit_without_grounds_passes_the_type_checker(tmp_path: Path) -> No
     first = WRONG.count("\n") + 1
     refused = {int(line.split(":")[1]) for line in found.splitlines() if ": error:" in line}
     assert refused == set(range(first, first + len(wrong))), found
+
+
+@pytest.mark.parametrize(
+    ("governance", "gate"),
+    [
+        ({"freeze": True}, Gate.FREEZE),
+        ({"rules": [{"match": "delete_*", "action": "deny"}]}, Gate.RULES),
+    ],
+    ids=["freeze", "rule"],
+)
+def test_who_answers_a_server_hears_the_gates_own_denial(
+    governance: dict[str, Any], gate: Gate
+) -> None:
+    done = approval_of(State.DONE)
+    engine, source, decisions = judged(done.call, governance)
+    with pytest.raises(PermitRefused) as refused:
+        engine.permit_follow_up(source, done, answering(done.call), decisions)
+    assert (refused.value.decision,) == decisions
+    assert refused.value.decision.gate is gate

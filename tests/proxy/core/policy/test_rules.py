@@ -131,3 +131,15 @@ def test_a_blocklist_hides_exactly_what_an_allowlist_shows(globs: list[str], nam
     block = Visibility(Expose(mode=ExposeMode.BLOCKLIST, tools=tuple(globs)))
     assert allow.shows(name) is any(naive(glob, name) for glob in globs)
     assert block.shows(name) is not allow.shows(name)
+
+
+def test_a_rule_with_conditions_that_one_reading_of_a_uri_meets_is_a_conflict() -> None:
+    some = rules(
+        {"match": "docs://private/*", "action": "deny", "when": {"user": {"equals": "bob"}}},
+        {"match": "docs://*", "action": "forward"},
+    )
+    for uri in ("docs://public/..%2Fprivate/x", "docs://private%2Fx"):
+        found = some.matching(Kind.RESOURCE, uri)
+        assert isinstance(found, Conflict), uri
+        assert {found.raw, found.other} == {0, 1}
+    assert isinstance(some.matching(Kind.RESOURCE, "docs://public/x"), tuple)

@@ -8,10 +8,11 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import AskFailed
 from thoughtgate_proxy.approvals.channels.page import views
 from thoughtgate_proxy.approvals.channels.page.tokens import Approver, Approvers, Reading
 from thoughtgate_proxy.approvals.queue import ApprovalQueue
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, NoSuchTransition, State, Vote, VoteValue
 from thoughtgate_proxy.core.config.values import Workflow
 from thoughtgate_proxy.telemetry.log import Level, Log

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import AskFailed, StoreUnavailable
+from thoughtgate_proxy.approvals.channels.channel import AskFailed
 from thoughtgate_proxy.approvals.channels.slack import blocks
 from thoughtgate_proxy.approvals.channels.slack.account import Account
 from thoughtgate_proxy.approvals.channels.slack.client import Client
@@ -18,6 +18,7 @@ from thoughtgate_proxy.approvals.channels.slack.updater import Updater
 from thoughtgate_proxy.approvals.channels.slack.users import Users
 from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.approvals.queue import ApprovalQueue
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval
 from thoughtgate_proxy.telemetry.log import Level, Log
 from thoughtgate_proxy.telemetry.metrics import Metrics

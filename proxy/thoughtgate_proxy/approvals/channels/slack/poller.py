@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import SlackError
 from thoughtgate_proxy.approvals.channels.slack.history import HistoryReader, Posted
@@ -14,6 +13,7 @@ from thoughtgate_proxy.approvals.channels.slack.message_ref import MessageRef, c
 from thoughtgate_proxy.approvals.channels.slack.reporter import Reporter
 from thoughtgate_proxy.approvals.channels.slack.users import User, Users
 from thoughtgate_proxy.approvals.queue import ApprovalQueue
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, NoSuchTransition, State, Vote, VoteValue
 from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Workflow

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from thoughtgate_proxy.approvals.channels.channel import StoreUnavailable
 from thoughtgate_proxy.approvals.channels.slack import blocks
 from thoughtgate_proxy.approvals.channels.slack.client import Client
 from thoughtgate_proxy.approvals.channels.slack.errors import RateLimited, SlackRefused, Unreachable
@@ -15,6 +14,7 @@ from thoughtgate_proxy.approvals.channels.slack.publisher import Publisher
 from thoughtgate_proxy.approvals.channels.slack.reporter import Reporter
 from thoughtgate_proxy.approvals.channels.slack.workflow import SlackWorkflow
 from thoughtgate_proxy.approvals.queue import ApprovalQueue
+from thoughtgate_proxy.approvals.store.errors import StoreUnavailable
 from thoughtgate_proxy.core.approval import Approval, State
 from thoughtgate_proxy.telemetry.log import Level
 

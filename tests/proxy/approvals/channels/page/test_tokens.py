@@ -118,3 +118,17 @@ def test_without_its_file_nobody_has_a_token(tmp_path: Path) -> None:
     (tmp_path / "t").unlink()
     assert approvers.named(ANNA) is None
     assert approvers.names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("least", "less"),
+    [
+        ("abcdefgh" + "a" * 12, "abcdefgh" + "a" * 11),
+        ("abcdefgh" + "a" * 192, "abcdefgh" + "a" * 193),
+        ("abcdefgh" * 3, "abcdefga" * 3),
+    ],
+    ids=["shortest", "longest", "variety"],
+)
+def test_a_token_at_a_bound_counts_and_one_beyond_it_does_not(least: str, less: str) -> None:
+    assert names(parse(f"anna:{least}")) == ["anna"]
+    assert names(parse(f"anna:{less}")) == []

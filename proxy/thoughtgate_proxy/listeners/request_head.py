@@ -7,7 +7,7 @@ how many hosts there are, what the body is framed by, and what is offered beside
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thoughtgate_proxy.core.bounded_cache import BoundedCache
+from thoughtgate_proxy.core.bounded_cache import HEADER_BYTES, BoundedCache
 from thoughtgate_proxy.core.protocol.http import Headers, HttpRefused
 
 MOST_HEADERS = 128
@@ -50,7 +50,7 @@ class Blocks:
         block = self._known.get(key)
         if block is None:
             block = _read(key)
-            self._known.put(key, block, block.size)
+            self._known.put(key, block, block.size + HEADER_BYTES * len(key))
         return block
 
 

@@ -7,7 +7,7 @@ from tests.harness.listener import listening
 from tests.harness.wait import run, within
 from tests.harness.wire import connected, post
 from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
-from thoughtgate_proxy.http1.attention import TURNS, Attention
+from thoughtgate_proxy.listeners.attention import TURNS, Attention
 
 
 async def missed(attention: Attention) -> int:
@@ -97,9 +97,9 @@ async def test_nothing_is_looked_out_for_beside_many_requests() -> None:
     async with listening(handle) as (port, _, service):
         told = service.to_replies = Mock()
         async with connected(port) as one, connected(port) as two, connected(port) as three:
-            for wire in (one, two, three):
+            for count, wire in enumerate((one, two, three), 1):
                 await wire.send(post(b"{}"))
-            await within(lambda: len(held) == 3, "all three")
+                await within(lambda: len(held) == count, "the request")  # noqa: B023
             assert told.expect.call_count == 2
             for answer in held:
                 answer.set_result(HttpReply(200, (), b"{}"))

@@ -1,24 +1,36 @@
 """What all connections of one listener share."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-from thoughtgate_proxy.core.bounded_cache import BoundedCache
 from thoughtgate_proxy.core.config.values import Limits
+from thoughtgate_proxy.core.memory_budget import Budget
 from thoughtgate_proxy.core.protocol.http import HttpReply, HttpRequest
-from thoughtgate_proxy.http1.attention import Attention
-from thoughtgate_proxy.http1.head import Blocks
-from thoughtgate_proxy.http1.memory import Budget
-from thoughtgate_proxy.http1.requests import Known
-from thoughtgate_proxy.http1.response_head import HeadWriter
+from thoughtgate_proxy.listeners.attention import Attention
+from thoughtgate_proxy.listeners.request_head import Blocks
+from thoughtgate_proxy.listeners.response_head import HeadWriter
 
-# How long a connection may stay without a whole request head.
-IDLE_SECONDS = 75.0
-# How long a client may take to send its request's body.
-BODY_SECONDS = 30.0
+READ_BYTES = 1 << 14
+"""How much is read, and given to aiohttp, at once: uvloop's own buffer is 16 times as large."""
 
 Handle = Callable[[HttpRequest], HttpReply | Awaitable[HttpReply]]
 """Answers a request; what it gives to await is cancelled when the client has gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTimeouts:
+    """How long a client may take, in seconds."""
+
+    idle: float = 75.0
+    """Between two requests."""
+    head: float = 10.0
+    """From the first byte of a head to its last."""
+    body: float = 30.0
+    """From the end of the head to the last byte of the body: one limit for the whole."""
+    linger: float = 5.0
+    """For what is still sent after the last reply: a connection that is closed with unread bytes
+    is reset, and what the client was told may be lost with it."""
 
 
 class Watch(Protocol):
@@ -59,14 +71,14 @@ class Service:
         limits: Callable[[], Limits],
         watch: Watch,
         budget: Budget,
-        body_seconds: float = BODY_SECONDS,
-        idle_seconds: float = IDLE_SECONDS,
+        timeouts: ClientTimeouts = ClientTimeouts(),
     ) -> None:
-        """`limits` gives those of the configuration in force; all bodies share `budget`."""
+        """`limits` gives those of the configuration in force; all peers share `budget`."""
         self.handle, self.limits, self.watch, self.budget = handle, limits, watch, budget
-        self.body_seconds, self.idle_seconds = body_seconds, idle_seconds
+        self.timeouts = timeouts
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        """What is read goes here first: whatever is kept of it is a copy, and no larger."""
         self.blocks, self.heads = Blocks(), HeadWriter()
-        self.known = BoundedCache[bytes, Known](most=256, longest=4096)
         self.active = 0
         """Requests under way."""
         self.to_replies, self.to_requests = Attention(), Attention()
