@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def run(
         process = _Process(config_path, environ, settings, principal, channels, loaded)
         return uvloop.run(process.serve(read_at))
     except (SettingsRefused, ConfigRefused) as refused:
-        return _refuse([str(mistake) for mistake in refused.mistakes])
+        mistakes = refused.mistakes
+        return _refuse([one if isinstance(one, str) else one.logged for one in mistakes])
     except (IdentityRefused, ParserTooLax, TooLittleMemory) as refused:
         return _refuse([str(refused)])
     except OSError as error:
@@ -125,8 +127,8 @@ class _Process:
             new_id=new_correlation_id,
         )
         self._watcher = ConfigWatcher(
-            self._path, self._environ, self._loaded, self._reload, self._log, read_at,
-            self._channels,
+            self._path, self._environ, self._loaded, self._reload, self._freeze, self._log,
+            read_at, self._channels,
         )  # fmt: skip
         self._mark(self._loaded)
         ports: dict[str, Any] = {}
@@ -184,9 +186,6 @@ class _Process:
     def _build(self, loaded: Loaded) -> ActiveConfig:
         """A configuration with what it needs to run. Raises `ConfigRefused`."""
         config = loaded.config
-        policies = None
-        if loaded.policies.policies:
-            policies = TimedPolicies(PolicySet(loaded.policies, self._principal), self._metrics)
         mistakes: list[Mistake] = []
         upstreams: dict[str, UpstreamPool] = {}
         for source in config.enabled_sources:
@@ -196,20 +195,36 @@ class _Process:
                     source, self._path.parent, self._environ, self._budget
                 )
             except CredentialMissing as error:
-                mistakes.append(Mistake(str(self._path), None, f"{place}.headers", str(error)))
+                mistakes.append(self._mistake(f"{place}.headers", str(error), "cannot be read"))
             except TrustMissing as error:
                 place += ".ca_file" if source.ca_file else ".url"
-                mistakes.append(Mistake(str(self._path), None, place, str(error)))
+                mistakes.append(self._mistake(place, str(error), "cannot be trusted by it"))
         report = self._approvals.check(config)
-        mistakes += (Mistake(str(self._path), None, *each) for each in report.mistakes)
+        mistakes += (self._mistake(*each, "its channel cannot ask") for each in report.mistakes)
         if mistakes:
             raise ConfigRefused(mistakes)
-        return ActiveConfig(PolicyEngine(config, loaded.digest, policies), upstreams)
+        return ActiveConfig(self._engine(loaded), upstreams)
+
+    def _engine(self, loaded: Loaded) -> PolicyEngine:
+        policies = None
+        if loaded.policies.policies:
+            policies = TimedPolicies(PolicySet(loaded.policies, self._principal), self._metrics)
+        return PolicyEngine(loaded.config, loaded.digest, policies)
+
+    def _mistake(self, place: str, message: str, kind: str) -> Mistake:
+        return Mistake(str(self._path), None, place, message, kind)
 
     def _reload(self, loaded: Loaded) -> None:
         """Put a changed configuration in force. Raises `ConfigRefused`."""
-        self._active = self._build(loaded)
-        self._gateway.reload(self._active)
+        self._take(loaded, self._build(loaded))
+
+    def _freeze(self, loaded: Loaded) -> None:
+        """Put the configuration in force in force again, frozen: nothing is read for it."""
+        self._take(loaded, ActiveConfig(self._engine(loaded), self._active.upstreams))
+
+    def _take(self, loaded: Loaded, active: ActiveConfig) -> None:
+        self._active = active
+        self._gateway.reload(active)
         self._approvals.reloaded()
         with contextlib.suppress(TooLittleMemory):  # then it stays as it was
             self._resize_budget(loaded)
@@ -222,7 +237,7 @@ class _Process:
     def _mark(self, loaded: Loaded) -> None:
         self._metrics.config = loaded.digest
         for warning in loaded.warnings:
-            self._log.event("configuration warning", Level.WARNING, warning=str(warning))
+            self._log.event("configuration warning", Level.WARNING, warning=warning.logged)
         for place, line in self._approvals.check(loaded.config).warnings:
             self._log.event("configuration warning", Level.WARNING, warning=f"{place}: {line}")
 
@@ -245,7 +260,7 @@ class _Process:
         # Brings a library that nobody needs before the first scrape.
         from thoughtgate_proxy.telemetry import exposition  # noqa: PLC0415
 
-        self._metrics.reload_ok = not self._watcher.mistakes
+        self._metrics.refused_since = self._watcher.refused_since
         return exposition.text(self._metrics)
 
     def _readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -259,4 +274,6 @@ class _Process:
         }
         if refused:
             details["refused_config"] = refused
+            since = datetime.fromtimestamp(self._watcher.refused_since or 0.0, UTC)
+            details["refused_since"] = since.isoformat(timespec="seconds")
         return self._listening, details

@@ -19,6 +19,7 @@ from thoughtgate_proxy.core.protocol.message import Message, Notification, Reque
 from thoughtgate_proxy.core.protocol.methods import unknown
 from thoughtgate_proxy.core.protocol.trace import traceparent
 from thoughtgate_proxy.mcp import answers
+from thoughtgate_proxy.telemetry.metrics import known_method
 from thoughtgate_proxy.telemetry.record import Record
 
 
@@ -91,7 +92,7 @@ class Authorizer:
         self, source: Source, head: Head, read: Message, raw: bytes, now: float, alone: bool
     ) -> MessageGrounds | Refuse | Hold:
         if isinstance(read, Response):
-            return UngatedMessage(read)
+            return self._pass(source, read)
         if alone and (reason := headers.mismatch(head, read)) is not None:
             return self._refuse(read, 400, answers.HEADER_MISMATCH, reason)
         if (reason := unknown(read.method, source.passthrough_methods)) is not None:
@@ -101,7 +102,21 @@ class Authorizer:
             return self._refuse(read, status, message.METHOD_NOT_FOUND, reason)
         if isinstance(read, Request) and read.targets:
             return self._judge(source, head, read, raw, now, alone)
+        return self._pass(source, read)
+
+    def _pass(self, source: Source, read: Message) -> UngatedMessage | Refuse:
+        """Let a message go on that no gate asks about; not without its line in the log."""
+        method = "response" if isinstance(read, Response) else read.method
+        if self._record.log.stuck or not self._record.ungated(method, source.id, self._new_id()):
+            return self._not_logged(read)
         return UngatedMessage(read)
+
+    def _not_logged(self, read: Message) -> Refuse:
+        text = "the log cannot be written, and nothing goes unlogged: try again later"
+        method = "" if isinstance(read, Response) else read.method
+        self._record.metrics.errors.inc("log_stuck", known_method(method))
+        id = read.id if isinstance(read, Request) else None
+        return Refuse(503, answers.error(id, answers.OVERLOADED, text))
 
     def _judge(
         self, source: Source, head: Head, request: Request, raw: bytes, now: float, alone: bool
@@ -112,9 +127,7 @@ class Authorizer:
             return self._refuse(request, 200, message.INVALID_PARAMS, text, "batch")
         correlation = self._new_id()
         if self._record.log.stuck:
-            text = "the log cannot be written, and no call goes unlogged: try again later"
-            self._record.metrics.errors.inc("log_stuck", request.method)
-            return Refuse(503, answers.error(request.id, answers.OVERLOADED, text))
+            return self._not_logged(request)
         decisions = self._engine.judge(source, request, now)
         stopped = first_stopped(decisions)
         if stopped is not None:
@@ -122,13 +135,13 @@ class Authorizer:
             stopped = first_stopped(decisions)
         arguments = bytes(_ARGUMENTS.decode(raw).params.arguments)
         trace = traceparent(request.params, head.header("traceparent"))
-        for target, decision in zip(request.targets, decisions, strict=True):
-            if stopped is not None and decision.goes_on:
-                # The request goes nowhere if one of its targets may not be reached.
-                continue
-            self._record.decision(
-                request, target, source.id, decision, correlation, arguments, trace
-            )
+        decided = list(zip(request.targets, decisions, strict=True))
+        if stopped is not None:
+            # The request goes nowhere if one of its targets may not be reached.
+            decided = [one for one in decided if not one[1].goes_on]
+        logged = self._record.decisions(request, decided, source.id, correlation, arguments, trace)
+        if not logged:
+            return self._not_logged(request)
         if stopped is None:
             return ForwardDecisions(decisions)
         if stopped.outcome is Outcome.HOLD:

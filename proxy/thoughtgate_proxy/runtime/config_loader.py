@@ -104,7 +104,9 @@ def _load_once(
     try:
         data = _read(inside if os.path.lexists(inside) else path)
     except _FileUnreadable as mistake:
-        raise ConfigRefused([Mistake(str(path), None, "", str(mistake))]) from mistake
+        raise ConfigRefused(
+            [Mistake(str(path), None, "", str(mistake), "cannot be read")]
+        ) from mistake
     return _load(data, str(path), path.parent, folders, environ, channels)
 
 

@@ -1,8 +1,12 @@
 """Takes a changed configuration into force, and keeps the good one when the new one is bad."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+from msgspec import structs
 
 from thoughtgate_proxy.core.config.mistakes import ConfigRefused
 from thoughtgate_proxy.core.config.workflows import WorkflowTypes
@@ -12,6 +16,8 @@ from thoughtgate_proxy.runtime.file_stamp import FileStamp
 from thoughtgate_proxy.telemetry.log import Level, Log
 
 _SECONDS = 1.0
+# What keeps a configuration out may pass: a Secret that is synced later, no descriptors.
+_LONGEST_PAUSE = 30
 # No coarser than a kernel's tick, on the file systems of pods.
 _CLOCK_SECONDS = 0.1
 
@@ -25,22 +31,31 @@ class ConfigWatcher:
         environ: Mapping[str, str],
         loaded: Loaded,
         reload: Callable[[Loaded], None],
+        freeze: Callable[[Loaded], None],
         log: Log,
         read_at: float,
         channels: WorkflowTypes,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`reload` puts a good configuration in force; it may refuse with `ConfigRefused`.
 
+        `freeze` puts the one in force in force again, now frozen, with all that it has at hand.
         `read_at`: Unix time, in seconds, before the first of the files was read.
         """
-        self._path, self._environ, self._reload, self._log = path, environ, reload, log
-        self._loaded, self._channels = loaded, channels
+        self._path, self._environ, self._log = path, environ, log
+        self._reload, self._freeze = reload, freeze
+        self._loaded, self._channels, self._wall = loaded, channels, wall
+        self._logged: tuple[str, ...] = ()
         stamps = self._now()
         newest = max(stamp.changed_ns if stamp else 0 for stamp in stamps.values()) / 1e9
         # What has changed since it was read, or just before by a coarse clock, is read again.
         self._stamps = stamps if newest < read_at - _CLOCK_SECONDS else {}
+        # After so many looks it is tried again, and after how many the next time.
+        self._looks_left = self._pause = 0
         self.mistakes: tuple[str, ...] = ()
-        """What is wrong with the newest version, if it was refused."""
+        """What is wrong with the newest version, if it was refused: places and kinds, no values."""
+        self.refused_since: float | None = None
+        """Unix time, in seconds, since when the files on disk are not what is in force."""
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -49,38 +64,75 @@ class ConfigWatcher:
             self.look()
 
     def look(self) -> None:
-        """Reload if anything changed since the last look."""
+        """Reload if anything changed since the last look, or once more what was refused."""
         stamps = self._now()
-        if stamps == self._stamps:
+        if stamps != self._stamps:
+            self._stamps = stamps
+            self._pause = 1
+        elif self.refused_since is None:
             return
-        self._stamps = stamps
+        else:
+            self._looks_left -= 1
+            if self._looks_left > 0:
+                return
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._looks_left = self._pause
+        self._try()
+
+    def _try(self) -> None:
+        loaded: Loaded | None = None
         try:
             loaded = config_loader.load(self._path, self._environ, self._channels)
             if loaded.digest != self._loaded.digest:
                 self._reload(loaded)
         except ConfigRefused as refused:
-            self.mistakes = tuple(map(str, refused.mistakes))
-            self._log.event(
-                "the changed configuration is refused; the last good one stays in force",
-                Level.ERROR,
-                mistakes=self.mistakes,
-                config=self._loaded.digest,
-            )
-            return
+            lines = tuple(mistake.logged for mistake in refused.mistakes)
+            self._refuse(lines, tuple(mistake.public for mistake in refused.mistakes))
+            freezes = refused.freezes
         except Exception as error:  # noqa: BLE001  whatever we got wrong, the next version may do
-            self.mistakes = (f"ThoughtGate failed at it: {type(error).__name__}",)
-            self._log.event(
-                "reloading failed; the last good configuration stays in force",
-                Level.ERROR,
-                error=f"{type(error).__name__}: {error}",
-            )
+            text = f"ThoughtGate failed at it: {type(error).__name__}"
+            self._refuse((f"{text}: {error}",), (text,))
+            freezes = False
+        else:
+            self.mistakes, self._logged, self.refused_since = (), (), None
+            if loaded.digest != self._loaded.digest:
+                self._take(loaded)
             return
-        self.mistakes = ()
-        if loaded.digest != self._loaded.digest:
-            self._loaded = loaded
+        if freezes or (loaded is not None and loaded.config.governance.freeze):
+            self._freeze_in_force()
+
+    def _refuse(self, lines: tuple[str, ...], public: tuple[str, ...]) -> None:
+        self.mistakes = public
+        if self.refused_since is None:
+            self.refused_since = self._wall()
+        if lines == self._logged:
+            return  # tried again, and nothing new
+        self._logged = lines
+        self._log.event(
+            "the changed configuration is refused; the last good one stays in force",
+            Level.ERROR,
+            mistakes=lines,
+            config=self._loaded.digest,
+        )
+
+    def _freeze_in_force(self) -> None:
+        """Let the kill switch of a version that cannot be taken act on the one in force."""
+        old = self._loaded
+        if old.config.governance.freeze:
+            return
+        governance = structs.replace(old.config.governance, freeze=True)
+        config = structs.replace(old.config, governance=governance)
+        # Another digest, so that the very same files are taken again once they are back.
+        frozen = replace(old, config=config, digest=f"{old.digest}+freeze")
+        self._freeze(frozen)
+        self._take(frozen)
+
+    def _take(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        if self.refused_since is None:
             # The files to look at may be others now, and may have changed since they were read.
             self._stamps = {}
-            self._log.event("configuration in force", config=loaded.digest, reload=True)
+        self._log.event("configuration in force", config=loaded.digest, reload=True)
 
     def _now(self) -> dict[Path, FileStamp | None]:
         """The stamps of every file that went in, and of their folders."""

@@ -52,7 +52,12 @@ class _Series(Collector):
         yield GaugeMetricFamily(
             "thoughtgate_config_last_reload_successful",
             "1 unless the newest file was refused",
-            int(self._metrics.reload_ok),
+            int(self._metrics.refused_since is None),
+        )
+        yield GaugeMetricFamily(
+            "thoughtgate_config_refused_since_timestamp_seconds",
+            "Since when the newest file is not in force, in Unix time; 0 if it is",
+            self._metrics.refused_since or 0,
         )
 
 

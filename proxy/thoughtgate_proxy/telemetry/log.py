@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -65,20 +65,30 @@ class Log:
         """Write one line whatever the level: a decision is not a matter of verbosity."""
         self.write(prepared(message, level, facts))
 
-    def write(self, *parts: bytes) -> None:
-        """Write one line of `prepared` parts, as `always` does."""
-        if len(self._waiting) >= 2 * self._limit:
-            return
-        self._waiting += b'{"time":"%b",%b}\n' % (self._time(), b",".join(parts))
+    def write(self, *parts: bytes) -> bool:
+        """Write one line of `prepared` parts, as `always` does; False if it was dropped."""
+        return self.write_all([b",".join(parts)])
+
+    def write_all(self, lines: Sequence[bytes]) -> bool:
+        """Write these lines, each the parts of one, joined; False if all of them were dropped.
+
+        INVARIANT: all or none, so that what is done only once it is logged is logged whole.
+        """
+        time = self._time()
+        text = b"".join([b'{"time":"%b",%b}\n' % (time, line) for line in lines])
+        if len(self._waiting) + len(text) > 2 * self._limit:
+            return False
+        self._waiting += text
         if self._loop is None:
             try:
                 self._loop = asyncio.get_running_loop()
             except RuntimeError:
                 self._drain()
-                return
+                return True
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_later(_GATHER_SECONDS, self._write)
+        return True
 
     def flush(self, seconds: float = _LAST_SECONDS) -> None:
         """Write what waits, and give whoever reads it some time; for the end of the process."""

@@ -57,8 +57,8 @@ class Metrics:
         """Requests under way."""
         self.config = ""
         """The digest of the configuration in force."""
-        self.reload_ok = True
-        """False if the newest configuration was refused."""
+        self.refused_since: float | None = None
+        """Since when, in Unix time, the configuration on disk is not the one in force."""
         self._names: set[str] = set()
 
     def learn(self, name: str) -> None:

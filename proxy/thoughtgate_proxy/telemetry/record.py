@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from traceback import extract_tb
 
@@ -42,29 +43,43 @@ class Record:
         # Its key is this process' alone: equal arguments show as equal, and none can be guessed.
         self._digest = hashlib.blake2b(key=os.urandom(32), digest_size=12)
         self._known = BoundedCache[tuple[str, str, Kind, str], _Logged](most=1024, longest=256)
+        self._ungated = BoundedCache[tuple[str, str], bytes](most=256, longest=256)
 
-    def decision(
+    def decisions(
         self,
         request: Request,
-        target: Target,
+        decided: Sequence[tuple[Target, Decision]],
         source: str,
-        decision: Decision,
         correlation: str,
         arguments: bytes,
         trace: str | None,
-    ) -> None:
-        """Log and count one decision, before anything is done about it.
+    ) -> bool:
+        """Log and count a request's decisions, before anything is done about them.
 
-        `arguments` are the bytes of the arguments as they stood in the request.
+        `arguments` are the bytes of the arguments as they stood in the request. Gives False if
+        they could not be logged: then nothing may be done about them.
         """
-        known = self._logged(request.method, target, source, decision)
-        known.counted.value += 1
         rest = {"correlation_id": correlation}
         if arguments:
             rest["arguments_digest"] = self.arguments_digest(arguments)
         if trace:
             rest["traceparent"] = trace
-        self.log.write(known.line, fields(rest))
+        tail, lines = fields(rest), []
+        for target, decision in decided:
+            known = self._logged(request.method, target, source, decision)
+            known.counted.value += 1
+            lines.append(b"%b,%b" % (known.line, tail))
+        return self.log.write_all(lines)
+
+    def ungated(self, method: str, source: str, correlation: str) -> bool:
+        """Log a message that goes on because no gate asks about it; False if that failed."""
+        key = method, source
+        line = self._ungated.get(key)
+        if line is None:
+            facts = {"method": method, "source": source, **self._principal}
+            line = prepared("forwarded", Level.INFO, facts)
+            self._ungated.put(key, line, len(method))
+        return self.log.write(line, b'"correlation_id":"%b"' % correlation.encode())
 
     def _logged(self, method: str, target: Target, source: str, decision: Decision) -> "_Logged":
         """What is the same each time that this is decided: most decisions stand for long."""

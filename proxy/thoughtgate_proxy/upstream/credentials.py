@@ -8,7 +8,10 @@ from thoughtgate_proxy.runtime.file_stamp import FileStamp
 
 
 class CredentialMissing(Exception):
-    """A credential cannot be read; the message names the header and the place, never the value."""
+    """A credential cannot be read; the message names the header, never the value.
+
+    Nor the variable or the file: somebody may have written the value in their place.
+    """
 
 
 class SourceHeaders:
@@ -25,7 +28,7 @@ class SourceHeaders:
                     self._files.append((name.lower(), folder / file, value.prefix))
                 case Credential(env=str(variable)):
                     if variable not in environ:
-                        raise CredentialMissing(f"header `{name}`: `{variable}` is not set")
+                        raise CredentialMissing(f"header `{name}`: its variable is not set")
                     text = value.prefix + environ[variable]
                     self._fixed.append((name.lower(), _legal(name, text)))
                 case str(text):
@@ -49,7 +52,7 @@ class SourceHeaders:
                 known = self._read[path] = (stamp, _legal(name, prefix + text))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise CredentialMissing(f"header `{name}`: `{path}`: {reason}") from error
+            raise CredentialMissing(f"header `{name}`: its file: {reason}") from error
         return known[1]
 
 

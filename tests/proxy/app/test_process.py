@@ -77,7 +77,9 @@ def test_an_identity_that_is_none_is_refused(tmp_path: Path, words: str | None) 
 
 def test_a_credential_that_is_missing_is_refused(tmp_path: Path) -> None:
     source = ", headers: {Authorization: {file: token}, X-Key: {env: NO_SUCH_VARIABLE}}"
-    refused(tmp_path, "headers", "NO_SUCH_VARIABLE", text=config(URL, source=source))
+    # Not its name: it may be the credential, written in the name's place.
+    words = ("sources[0].headers.*.env: its variable is not set",)
+    refused(tmp_path, *words, text=config(URL, source=source))
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
@@ -152,7 +154,10 @@ async def edited(folder: Path) -> None:
         line = await proxy.line(KEPT)
         assert "governance.defaults" in line["mistakes"][0]
         ready = (await proxy.admin("/ready")).json
-        assert ready["refused_config"] == line["mistakes"]
+        assert ready["refused_config"] == [f"{proxy.path}:4:13: governance.defaults: missing"]
+        assert ready["refused_since"].endswith("+00:00")
+        metrics = await proxy.metrics()
+        assert metrics["thoughtgate_config_refused_since_timestamp_seconds"] > 1e9
         assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 0
         reply = await ask(proxy.port, post(call("get_user")))
         assert "frozen" in reply.json["result"]["content"][0]["text"]
@@ -161,7 +166,9 @@ async def edited(folder: Path) -> None:
         proxy.write(config(server.url))
         await proxy.line("configuration in force", since)
         assert "result" in (await ask(proxy.port, post(call("get_user")))).json
-        assert (await proxy.metrics())["thoughtgate_config_last_reload_successful"] == 1
+        metrics = await proxy.metrics()
+        assert metrics["thoughtgate_config_last_reload_successful"] == 1
+        assert metrics["thoughtgate_config_refused_since_timestamp_seconds"] == 0
 
 
 async def swapped(folder: Path) -> None:

@@ -137,7 +137,9 @@ def _credential(
         value = environ.get(credential.env)
         if not value:
             state = "not set" if value is None else "empty"
-            findings.mistake(at, f"the variable `{credential.env}` is {state}")
+            findings.mistake(
+                at, f"the variable `{credential.env}` is {state}", kind=f"its variable is {state}"
+            )
             return
         try:
             READERS["header value"].read(value)

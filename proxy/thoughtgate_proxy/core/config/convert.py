@@ -137,7 +137,8 @@ class _Walk:
 
     def _missing(self, field: inspect.Field, place: Place, complete: bool) -> object:
         if complete:
-            self._findings.mistake(place, f"missing; required: {_allowed(*_plain(field.type))}")
+            required = _allowed(*_plain(field.type))
+            self._findings.mistake(place, f"missing; required: {required}", kind="missing")
         wanted, _ = _plain(field.type)
         if isinstance(wanted, inspect.StructType):
             return self.struct(wanted, tree.Scalar("", tree.REFUSED, Mark(1, 1)), place)
@@ -152,7 +153,7 @@ class _Walk:
                 message = "merge keys are not allowed; write the keys out"
             else:
                 message = f"unknown key; allowed: {listed(known)}{nearest(name, known)}"
-            self._findings.mistake((*place, name), message, key.mark)
+            self._findings.mistake((*place, name), message, key.mark, "unknown key")
 
     def _sequence(
         self, wanted: inspect.VarTupleType, node: tree.Node, place: Place

@@ -89,7 +89,8 @@ def finished(
     if asks and not draft.config.approval:
         findings.warning(place, "a call that a policy lets be approved is denied: no workflow")
     if findings.mistakes or broken:
-        raise ConfigRefused([*sorted(findings.mistakes, key=_line), *broken])
+        freezes = draft.config.governance.freeze is True  # else it may be anything
+        raise ConfigRefused([*sorted(findings.mistakes, key=_line), *broken], freezes=freezes)
     warnings = tuple(sorted(findings.warnings, key=_line))
     if findings.unknown:
         raise ConfigNotKnown(warnings)

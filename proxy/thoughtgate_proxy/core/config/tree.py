@@ -122,7 +122,7 @@ class _Composer:
         return event
 
     def _stop(self, place: Place, message: str, mark: Mark | None) -> NoReturn:
-        self._findings.mistake(place, message, mark)
+        self._findings.mistake(place, message, mark, "not YAML as it is read here")
         raise _StopError
 
     def _node(self, event: yaml.Event, place: Place, depth: int) -> Node:
