@@ -3,12 +3,9 @@
 import asyncio
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from aiohttp.streams import StreamReader
-
-if TYPE_CHECKING:
-    from thoughtgate_proxy.listeners.metered import Metered
 
 
 class ReadState(Enum):
@@ -21,15 +18,15 @@ class ReadState(Enum):
 
 
 class Connections(Protocol):
-    """All connections of a listener."""
+    """All connections of a listener, each a `Metered` (whose module takes this one's types)."""
 
-    def add(self, one: "Metered") -> None: ...
-    def discard(self, one: "Metered") -> None: ...
+    def add(self, one: Any) -> None: ...
+    def discard(self, one: Any) -> None: ...
 
-    def make_room(self, newest: "Metered", most: int) -> None:
+    def make_room(self, newest: Any, most: int) -> None:
         """Close one if there are more than `most`."""
 
-    def make_way(self, whole: "Metered", size: int) -> bool:
+    def make_way(self, whole: Any, size: int) -> bool:
         """Close one whose body is slow and is charged more than `size`; whether there was one."""
 
 
