@@ -114,8 +114,8 @@ class _Server(Server):
             try:
                 reply = await answer
             except asyncio.CancelledError:
+                _close_unread(answer)
                 if connection.is_closing():
-                    _close_unread(answer)
                     raise
                 # It was not the client that gave it up.
                 raise RuntimeError("the reply was given up") from None
